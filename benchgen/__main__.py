@@ -1,0 +1,5 @@
+"""``python -m benchgen`` is the command ``benchgen``."""
+
+from benchgen.cli.main import main
+
+main()

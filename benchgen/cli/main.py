@@ -1,0 +1,55 @@
+"""The `benchgen` command: collects the commands and turns errors into exit codes.
+
+Exit codes: 0 fine; 1 quality degraded; 2 usage or config; 3 run failed or incomplete; 4 not
+comparable, or no baseline; 5 inconclusive; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import benchgen
+from benchgen.cli import ls, plugins, report, run, sample, schema
+from benchgen.errors import BenchgenError
+
+app = typer.Typer(
+    help="Evaluate image generators: every score with its uncertainty, every comparison honest.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run.run)
+app.command()(sample.sample)
+app.command()(report.report)
+app.command()(schema.schema)
+app.command()(ls.ls)
+app.add_typer(plugins.app, name="plugins")
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Evaluate image generators: every score with its uncertainty, every comparison honest."""
+    if version:
+        typer.echo(f"benchgen {benchgen.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except BenchgenError as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("interrupted; the same command goes on from here", err=True)
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""Extractors and measures, and the store that keeps what they found."""

@@ -1,0 +1,137 @@
+"""The FID Inception network (the TensorFlow graph of 2015-12-05), as torch-fidelity carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import get_args
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from benchgen.errors import UsageError, WeightsError
+from benchgen.features.arithmetic import exact_float32
+from benchgen.features.extractor import Extracted
+from benchgen.features.weights import find_weights, load_state
+from benchgen.images.resize import Rule, resize
+
+FILENAME = "weights-inception-2015-12-05-6726825d.pth"
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILENAME}"
+
+_SIDE = 299
+_CLASSES = tuple(str(number) for number in range(1008))
+# Images that pass through the network at once; it bounds memory (about 20 MB an image).
+_CHUNK = 64
+
+# What each protocol feeds the network: the graph's own normalisation, or pytorch-fid's, which
+# maps 255 to 1 where the graph maps it to 127/128.
+_NORMALISE: Mapping[Rule, Callable[[Tensor], Tensor]] = {
+    "tf1": lambda images: (images - 128) / 128,
+    "clean": lambda images: (images - 128) / 128,
+    "pytorch-fid": lambda images: images / 127.5 - 1,
+}
+
+
+def load(
+    device: str | torch.device,
+    weights: str | Path | None = None,
+    weights_sha256: str | None = None,
+    resize: Rule = "tf1",
+) -> Inception:
+    """The ``inception`` extractor on a device.
+
+    Args:
+        device: Where to compute.
+        weights: Path to the weights; the published ones (96 MB) are found or fetched otherwise.
+        weights_sha256: Allows weights other than the published ones, by naming their sha256.
+        resize: "tf1" (the published protocol, torch-fidelity's), "pytorch-fid" or "clean";
+            ``benchgen.images.resize`` says what they do.
+
+    Raises:
+        UsageError: no such resize rule, or a sha256 without weights.
+        WeightsError: weights missing, with another sha256, or of another network.
+    """
+    if resize not in get_args(Rule):
+        raise UsageError(
+            f"inception: no resize rule is called {resize!r}; known: {', '.join(get_args(Rule))}"
+        )
+    if weights is None and weights_sha256 is not None:
+        raise UsageError("inception: weights_sha256 needs weights, the path of that file")
+    sha256 = (weights_sha256 or SHA256).lower()
+    try:
+        state = load_state(find_weights(FILENAME, sha256, URL, weights), sha256)
+    except WeightsError as error:
+        if weights is None or not Path(weights).expanduser().is_file():
+            raise
+        raise WeightsError(
+            f"{error}. To use other weights than the published ones, pass the file's own sha256 "
+            "as weights_sha256"
+        ) from error
+    return Inception(_build(state), device, sha256, resize)
+
+
+class Inception:
+    """2048 features after the average pool, and the logits without bias.
+
+    The 1008 logits are the last layer's product alone, as the Inception Score is defined; their
+    classes have no names in the graph, so numbers stand for them.
+    """
+
+    d = 2048
+    classes = _CLASSES
+
+    def __init__(
+        self, network: nn.Module, device: str | torch.device, sha256: str, rule: Rule
+    ) -> None:
+        parts = dict(network.to(device).named_children())
+        # The children but the last, in order, are the graph: running them directly takes
+        # images that another rule has resized, which the network's own forward does not.
+        self._head = parts.pop("fc")
+        self._trunk = nn.Sequential(*parts.values()).eval()
+        self._device = torch.device(device)
+        self._sha256 = sha256
+        self._rule: Rule = rule
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        return {
+            "network": "inception-v3-compat",
+            "weights": self._sha256,
+            "layer": "2048",
+            "resize": self._rule,
+            "arithmetic": "float32",
+        }
+
+    def __call__(self, images: Tensor) -> Extracted:
+        """uint8 ``[B, 3, H, W]`` to float32 ``[B, 2048]`` and ``[B, 1008]``, on the CPU."""
+        with torch.inference_mode(), exact_float32():
+            chunks = [self._run(chunk) for chunk in torch.split(images, _CHUNK)]
+        features, logits = (torch.cat(rows) for rows in zip(*chunks, strict=True))
+        return Extracted(features, logits)
+
+    def _run(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        resized = resize(images.to(self._device), _SIDE, self._rule)
+        features = self._trunk(_NORMALISE[self._rule](resized)).flatten(1)
+        logits = features @ self._head.weight.T
+        return features.cpu(), logits.cpu()
+
+
+def _build(state: dict[str, Tensor]) -> nn.Module:
+    """torch-fidelity's network with these weights."""
+    # Here, because this import takes seconds.
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    # The constructor insists on loading weights, and from a path it would do so by an unguarded
+    # torch.load. Without a path it asks this function, so we answer with checked weights. The
+    # random initialisation before that must not move the caller's random state.
+    answer = mock.patch.object(module, "load_state_dict_from_url", return_value=state)
+    try:
+        with answer, torch.random.fork_rng(devices=[]):
+            network: nn.Module = module.FeatureExtractorInceptionV3(
+                "inception-v3-compat", ["2048", "logits_unbiased"]
+            )
+    except RuntimeError as error:
+        raise WeightsError(f"these weights are not the FID Inception's: {error}") from error
+    return network

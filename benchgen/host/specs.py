@@ -1,0 +1,138 @@
+"""What plugins register: frozen specs that name a lazy factory. Listing one never loads a model."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+_FACTORY = re.compile(r"[\w.]+:[\w.]+")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The part that every spec shares.
+
+    Attributes:
+        name: Lower-case letters, digits, dots, dashes. The id is ``distribution/name``.
+        factory: ``"package.module:callable"``; called with the parameters when first needed.
+        version: Raised whenever the same input gives another output.
+        description: One line for ``benchgen ls``.
+        parameters: JSON Schema of the keyword parameters, by name; ``default`` is filled in.
+    """
+
+    name: str
+    factory: str
+    version: str = "1"
+    description: str = ""
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ValueError(f"{kind}: name is {self.name!r}; use a-z, 0-9, '.', '-' and '_'")
+        if not isinstance(self.factory, str) or not _FACTORY.fullmatch(self.factory):
+            raise ValueError(
+                f"{kind} {self.name!r}: factory is {self.factory!r}; expected 'pkg.module:callable'"
+            )
+
+    def load(self, **arguments: Any) -> Any:
+        """Import the factory and call it. This is where torch and weights come in."""
+        module, _, path = self.factory.partition(":")
+        target: Any = importlib.import_module(module)
+        for part in path.split("."):
+            target = getattr(target, part)
+        return target(**arguments)
+
+    def defaults(self) -> dict[str, Any]:
+        """The default of every parameter that has one."""
+        return {k: v["default"] for k, v in self.parameters.items() if "default" in v}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSpec(Spec):
+    """An image generator. ``factory(**parameters)`` returns an object with ``sample(batch)``.
+
+    Attributes:
+        resolution: (height, width) of its images, or None where a parameter decides.
+        channels: 1 or 3.
+        conditioning: What ``batch.condition`` must hold: nothing, or int64 labels ``[B]``.
+        classes: Names of the classes where conditioning is ``"class"``.
+        license: SPDX identifier of code and weights.
+        training_data: What it was trained on, and what was left out.
+        weights_sha256: Hash of the weights it loads; part of what identifies its images.
+    """
+
+    resolution: tuple[int, int] | None = None
+    channels: Literal[1, 3] = 3
+    conditioning: Literal["none", "class"] = "none"
+    classes: tuple[str, ...] = ()
+    license: str = ""
+    training_data: str = ""
+    weights_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.conditioning == "class" and not self.classes:
+            raise ValueError(f"GeneratorSpec {self.name!r}: conditioning='class' needs classes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSpec(Spec):
+    """How to train a generator; ``generator`` names its spec."""
+
+    generator: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceSpec(Spec):
+    """Real images. ``factory(part, **parameters)`` returns a source.
+
+    ``part`` is ``"reference"`` or ``"held-out"``: two disjoint sets of real images. The second
+    becomes the row ``real``, the ceiling that any generator is seen against.
+    """
+
+    license: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorSpec(Spec):
+    """Images to feature rows. ``factory(device, **parameters)`` returns an extractor."""
+
+    has_classes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureSpec(Spec):
+    """Images to named columns. ``factory(**parameters)`` returns a measure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """One metric id of a family. ``factory(**parameters)`` returns the family.
+
+    Attributes:
+        title: The name as the field writes it.
+        direction: Whether lower or higher is better.
+        unit: Unit of the value.
+        scale: Tables show value × scale (and say so).
+        consumes: Whether it reads feature rows or class logits.
+        needs_reference: Whether it compares with real images.
+        depends_on_n: Whether its expectation depends on the number of images.
+        population: Whether it estimates the population's value, rather than its own expectation
+            at this number of images.
+        reads: What moving this metric means, and how it can mislead: one or two sentences.
+    """
+
+    title: str
+    direction: Literal["lower", "higher"]
+    unit: str = ""
+    scale: float = 1.0
+    consumes: Literal["features", "logits"] = "features"
+    needs_reference: bool = True
+    depends_on_n: bool = False
+    population: bool = False
+    reads: str = ""

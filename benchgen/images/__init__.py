@@ -1,0 +1,1 @@
+"""Sources of images by index, decoding, resizing, and noise addressed by index."""

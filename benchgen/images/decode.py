@@ -1,0 +1,120 @@
+"""Encoded image files to uint8 RGB, with nothing changed silently."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+# Below the size at which Pillow itself warns, so that this bound is the only one that matters.
+MAX_PIXELS = 2**26
+
+# Named, so that no other decoder runs on a file that merely carries an image suffix (Pillow's
+# EPS reader, for one, starts an external program).
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+# Raised whenever the same bytes decode to other pixels; part of what identifies a folder.
+VERSION = "1"
+
+
+class DecodeError(ValueError):
+    """These bytes do not give an image; the message is the reason alone."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image.
+
+    Attributes:
+        image: uint8 ``[3, H, W]``.
+        flags: What had to be changed on the way, in this order and these words: "first-frame"
+            (of several), "rotated" (by EXIF), "16-bit", "cmyk", "composited" (on white).
+    """
+
+    image: Tensor
+    flags: tuple[str, ...] = ()
+
+
+def decode(encoded: bytes) -> Decoded:
+    """Decode a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP file to RGB.
+
+    - The EXIF orientation is applied.
+    - Transparency (alpha channel, palette or colour key) is composited on white, and flagged
+      where a pixel is not opaque.
+    - 16-bit gray ``v`` becomes ``round(v / 257)``, so that 65535 is white; 16-bit colour keeps
+      its high byte, which is all that Pillow reads.
+    - CMYK becomes ``R = (255 - C)(255 - K) / 255`` and so on. Colour profiles are not applied.
+    - Of several frames or pages, the first is taken.
+
+    Raises:
+        DecodeError: not an image of these formats, truncated or damaged, a mode without a
+            declared range (32-bit), or more than ``MAX_PIXELS`` pixels.
+    """
+    if not encoded:
+        raise DecodeError("the file has zero bytes")
+    # Another library may have switched this on, and then a truncated file decodes to gray areas.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            return _to_rgb(image)
+    except DecodeError:
+        raise
+    except UnidentifiedImageError:
+        raise DecodeError(f"not an image in one of the formats {', '.join(FORMATS)}") from None
+    except Exception as error:  # on damaged files Pillow raises almost any type
+        raise DecodeError(f"damaged or truncated: {type(error).__name__}: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Decoded:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DecodeError(f"{width}x{height} pixels; the most accepted is {MAX_PIXELS} in all")
+    flags = []
+    if getattr(image, "is_animated", False):
+        flags.append("first-frame")
+    sixteen_bit = _is_sixteen_bit(image)
+    # Pillow turns TIFF files while it loads them, and sees some PNG files' EXIF only then.
+    turned = _is_turned(image)
+    image.load()
+    if turned or _is_turned(image):
+        flags.append("rotated")
+        image = ImageOps.exif_transpose(image)
+    if sixteen_bit:
+        if "transparency" in image.info:
+            raise DecodeError("16-bit samples with a transparent colour, which Pillow misreads")
+        flags.append("16-bit")
+    if image.mode == "CMYK":
+        flags.append("cmyk")
+    image = _to_eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema()[0] != 255:
+            flags.append("composited")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    pixels = np.array(image.convert("RGB")).transpose(2, 0, 1)
+    return Decoded(torch.from_numpy(np.ascontiguousarray(pixels)), tuple(flags))
+
+
+def _is_turned(image: Image.Image) -> bool:
+    return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+
+
+def _is_sixteen_bit(image: Image.Image) -> bool:
+    """Whether samples are wider than 8 bits. Asked before loading: Pillow forgets it after."""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    return image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise DecodeError("32-bit float samples, which have no declared range")
+    if not image.mode.startswith("I"):
+        return image
+    wide = np.asarray(image).astype(np.int64)
+    if wide.min() < 0 or wide.max() > 65535:
+        raise DecodeError("32-bit integer samples, which have no declared range")
+    return Image.fromarray(((wide + 128) // 257).astype(np.uint8))

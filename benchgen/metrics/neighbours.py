@@ -1,0 +1,217 @@
+"""Precision, recall, density and coverage: four readings of the same nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchgen.errors import MetricError
+from benchgen.metrics.balls import Balls, Boundary, Visits, balls, visits
+from benchgen.metrics.base import (
+    FeatureSet,
+    Score,
+    all_rows,
+    require_convention,
+    require_real,
+    require_same_width,
+)
+from benchgen.metrics.halving import HalvingVariances, halving_variances
+
+_CONVENTIONS: dict[str | None, tuple[int, Boundary]] = {
+    None: (3, "<="),
+    "torch-fidelity": (3, "<="),
+    "prdc": (5, "<"),
+}
+
+
+class Neighbours:
+    """``precision`` and ``recall`` (Kynkäänniemi et al. 2019, arXiv:1904.06991), ``density`` and
+    ``coverage`` (Naeem et al. 2020, arXiv:2002.09797).
+
+    Each image of a set carries a ball that reaches to its k-th nearest neighbour in that set.
+    Precision: share of generated images in some real ball. Recall: share of real images in some
+    generated ball. Density: mean number of real balls around a generated image, over k. Coverage:
+    share of real balls that hold a generated image.
+
+    Distances are float64; those within rounding of a radius are taken again by subtraction, so
+    that duplicates and ties fall on the right side of the boundary.
+
+    Args:
+        k: Which neighbour sets the radius; None means 3, or 5 under ``convention="prdc"``.
+        boundary: Whether a distance equal to the radius counts (``"<="``) or not (``"<"``); None
+            means ``"<="``, or ``"<"`` under ``convention="prdc"``.
+        convention: ``"torch-fidelity"`` (k=3, ``<=``) or ``"prdc"`` (k=5, ``<``).
+
+    Raises:
+        MetricError: If ``k``, ``boundary`` or ``convention`` is not one of these.
+    """
+
+    def __init__(
+        self,
+        k: int | None = None,
+        boundary: Boundary | None = None,
+        convention: str | None = None,
+    ) -> None:
+        require_convention(convention, ("torch-fidelity", "prdc"), "neighbours")
+        default_k, default_boundary = _CONVENTIONS[convention]
+        self._k = default_k if k is None else k
+        self._boundary = default_boundary if boundary is None else boundary
+        if self._k < 1:
+            raise MetricError(f"k is {self._k}; use 1 or more")
+        if self._boundary not in ("<=", "<"):
+            raise MetricError(f"boundary is {self._boundary!r}; use '<=' or '<'")
+
+    def prepare(self, real: FeatureSet | None) -> _Reference:
+        """Neighbour lists of the reference (feature rows ``[m, d]``).
+
+        Raises:
+            MetricError: If there is no reference, it has k rows or fewer, or a row is bad.
+        """
+        features = require_real(real, "precision, recall, density and coverage")
+        self._require_enough(features.n, "real")
+        rows = all_rows(features, "real")
+        centre = rows.double().mean(dim=0)
+        return _Reference(features, balls(rows, centre, self._k, seed=0), centre)
+
+    def compute(self, prepared: _Reference, fake: FeatureSet) -> Mapping[str, Score]:
+        """Score one generator's feature rows ``[n, d]``; keys are the four ids.
+
+        Raises:
+            MetricError: If ``fake`` has other columns, k rows or fewer, or a bad row.
+        """
+        require_same_width(fake, prepared.features)
+        self._require_enough(fake.n, "fake")
+        real, centre, k = prepared.balls, prepared.centre, self._k
+        made = balls(all_rows(fake, "fake"), centre, k, seed=1)
+        of_fakes = visits(real, made.points, centre, self._boundary)
+        of_reals = visits(made, real.points, centre, self._boundary)
+        fake_spread, real_spread = _spread(of_fakes, made, real), _spread(of_reals, real, made)
+        precision = _share(of_fakes, fake_spread)
+        recall = _share(of_reals, real_spread)
+        density = _density(of_fakes, real, k, fake_spread)
+        coverage = _coverage(of_fakes, fake_spread)
+        expected = expected_coverage(prepared.features.n, fake.n, k)
+        return {
+            "precision": precision.score(counted="fake", bounds=(0.0, 1.0)),
+            "recall": recall.score(counted="real", bounds=(0.0, 1.0)),
+            "density": density.score(counted="fake", expected_if_equal=1.0),
+            "coverage": coverage.score(
+                counted="real", bounds=(0.0, 1.0), expected_if_equal=expected
+            ),
+        }
+
+    def _require_enough(self, n: int, name: str) -> None:
+        if n <= self._k:
+            smaller_k = f", or take a k of at most {n - 1}" if n > 1 else ""
+            raise MetricError(
+                f"k={self._k} needs at least {self._k + 1} images on each side, and {name} holds "
+                f"{n}; give more images{smaller_k}"
+            )
+
+
+def expected_coverage(m: int, n: int, k: int) -> float:
+    """Coverage expected when m real and n generated images share one continuous distribution.
+
+    It is 1 - prod_{j=1..k} (m - j) / (n + m - j) (Naeem et al. 2020, equation 9).
+    """
+    missed = 1.0
+    for j in range(1, k + 1):
+        missed *= (m - j) / (n + m - j)
+    return 1.0 - missed
+
+
+@dataclass(frozen=True)
+class _Reference:
+    features: FeatureSet
+    balls: Balls
+    centre: Tensor
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a score is made of: a number per counted image, and the other side's effects.
+
+    ``counted`` is exact given the other side. ``others`` is what leaving out each image of the
+    other side changes, times their number less one: right in proportion, but together too large;
+    ``variance`` is that of the value, by halving, and sets their scale.
+    """
+
+    counted: Tensor
+    others: Tensor
+    variance: float | None
+
+    def score(
+        self,
+        counted: str,
+        bounds: tuple[float, float] | None = None,
+        expected_if_equal: float | None = None,
+    ) -> Score:
+        own = (self.counted - self.counted.mean()).cpu()
+        other = (self.others - self.others.mean()).cpu()
+        extra = 0.0
+        notes: tuple[str, ...] = ()
+        if self.variance is None:
+            notes = (_UNSCALED,)
+        else:
+            known = float(own.var() / len(own))
+            unscaled = float(other.var() / len(other))
+            # The measured variance is itself noisy, and may fall short of the part that is known.
+            missing = max(self.variance - known, min(_LEAST_SHARE * known, unscaled))
+            if unscaled > 0:
+                other = other * (missing / unscaled) ** 0.5
+            else:
+                extra = missing
+        fake, real = (own, other) if counted == "fake" else (other, own)
+        details = {} if expected_if_equal is None else {"expected_if_equal": expected_if_equal}
+        value = float(self.counted.mean())
+        return Score(value, fake, real, extra, details, notes, bounds=bounds)
+
+
+_UNSCALED = (
+    "the standard error is conservative (up to 2.5 times): there are too few images, or the balls "
+    "overlap too far, to measure it by halving"
+)
+
+_LEAST_SHARE = 0.1
+"""The other side's variance is taken to be at least this share of the counted side's."""
+
+_SATURATED_DENSITY = 10
+"""Above it a generated image is inside most balls, and density no longer keeps its value when
+both sets are halved; leaving images out then serves well by itself."""
+
+
+def _spread(found: Visits, visitors: Balls, home: Balls) -> HalvingVariances | None:
+    if found.pairs is None or home.half_radii is None:
+        return None
+    return halving_variances(found.pairs, visitors.halves, home.halves, home.half_radii)
+
+
+def _share(found: Visits, spread: HalvingVariances | None) -> _Parts:
+    """Share of visitors inside some ball: precision, or recall with the sides exchanged."""
+    n, m = len(found.counts), len(found.lost)
+    others = found.lost.double() * ((m - 1) / n)
+    variance = None if spread is None else spread.visitors_inside
+    return _Parts((found.counts > 0).double(), others, variance)
+
+
+def _density(found: Visits, home: Balls, k: int, spread: HalvingVariances | None) -> _Parts:
+    n, m = len(found.counts), len(found.inside)
+    widened = torch.zeros_like(home.radii)
+    for neighbour in home.lists.T:
+        widened.index_add_(0, neighbour, found.shell.double())
+    others = (found.inside - widened) * ((m - 1) / (k * n))
+    counted = found.counts.double() / k
+    value = float(counted.mean())
+    saturated = value > _SATURATED_DENSITY
+    variance = None if spread is None or saturated else spread.balls_around * value**2
+    return _Parts(counted, others, variance)
+
+
+def _coverage(found: Visits, spread: HalvingVariances | None) -> _Parts:
+    n, m = len(found.counts), len(found.inside)
+    others = found.sole * ((n - 1) / m)
+    variance = None if spread is None else spread.balls_visited
+    return _Parts((found.inside > 0).double(), others, variance)

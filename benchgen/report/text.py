@@ -1,0 +1,201 @@
+"""The numbers of a report for other programs and other pages: Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from benchgen.report import numbers
+from benchgen.report.findings import finding
+from benchgen.report.standings import Cell, Column, Row, Standings
+from benchgen.runs.comparison import Comparison
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]|~$])")
+_BLOCK_START = re.compile(r"^(\d*)([#+\-=.)])")
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_CSV_COLUMNS = (
+    "row", "kind", "metric", "extractor", "value", "stderr", "low", "high", "level", "n", "m",
+    "rank", "rank_low", "rank_high", "tied_with_best", "unit", "fingerprint", "note",
+)  # fmt: skip
+
+
+def markdown(comparison: Comparison | Standings) -> str:
+    """The ranking as GitHub-flavoured Markdown; names and texts are escaped."""
+    standings = Standings.of(comparison)
+    notes: dict[str, int] = {}
+    parts = [f"# {_escaped(standings.title)}", _escaped(finding(standings))]
+    for population, extractor, columns in standings.groups:
+        features = "" if extractor is None else f", {_escaped(extractor)} features"
+        covered = "the population's value" if population else "the score expected at this N"
+        counts = _escaped(columns[0].counts)
+        parts.append(f"Intervals cover {covered}{features}, {counts}.")
+        parts.append(_table(standings, columns, notes))
+    parts.append(
+        "Value ± standard error. **Bold**: best generator; ≈: statistically tied with it. "
+        "*real* is the ceiling, *noise* the floor; neither takes a rank."
+    )
+    parts += [f"{numbers.superscript(place)} {_escaped(text)}" for text, place in notes.items()]
+    for name, reason in standings.failures.items():
+        parts.append(f"**Failed**: {_escaped(name)}: {_escaped(reason)}")
+    warnings = [f"{row}: {text}" if row else text for row, text in standings.warnings]
+    if warnings:
+        parts.append("\n".join(["Warnings:", "", *(f"- {_escaped(text)}" for text in warnings)]))
+    parts += [_code(document.command) for document in standings.runs]
+    return "\n\n".join(parts) + "\n"
+
+
+def csv(comparison: Comparison | Standings) -> str:
+    """One line per row and metric, raw values, in the columns of `Comparison.table`.
+
+    Ranks are among generators. A text that a spreadsheet would take for a formula gets a leading
+    apostrophe; numbers stay numbers; what is undefined is empty.
+    """
+    buffer = io.StringIO()
+    writer = csv_format.writer(buffer, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    for column in Standings.of(comparison).columns:
+        for cell in column.cells:
+            writer.writerow([_harmless(value) for value in _flat(column, cell)])
+    return buffer.getvalue()
+
+
+def json_document(comparison: Comparison | Standings) -> str:
+    """Rows, and every board's lines with intervals and ranks; undefined is null, never NaN."""
+    standings = Standings.of(comparison)
+    document = {
+        "schema_version": 1,
+        "title": standings.title,
+        "finding": finding(standings),
+        "rows": [
+            {
+                "name": row.name,
+                "kind": row.kind,
+                "n": row.n,
+                "source": row.result.document.source.id,
+                "fingerprint": row.result.document.source.fingerprint,
+                "error": row.error,
+            }
+            for row in standings.rows
+        ],
+        "boards": [_board(column) for column in standings.columns],
+        "failures": standings.failures,
+        "warnings": [{"row": row or None, "text": text} for row, text in standings.warnings],
+        "commands": [document.command for document in standings.runs],
+    }
+    return json.dumps(document, allow_nan=False, ensure_ascii=False, indent=2) + "\n"
+
+
+def _table(standings: Standings, columns: Sequence[Column], notes: dict[str, int]) -> str:
+    headings = ["", *(_escaped(column.heading) for column in columns)]
+    lines = [headings, ["---"] * len(headings)]
+    for row in (*standings.generators, *standings.bounds):
+        name = f"*{_escaped(row.name)}*" if row.role else _escaped(row.name)
+        lines.append([name, *(_cell(column.cell(row), row, notes) for column in columns)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(cell: Cell | None, row: Row, notes: dict[str, int]) -> str:
+    if cell is None:
+        return numbers.UNDEFINED
+    text = cell.text
+    if cell.best:
+        text = f"**{text}**"
+    elif cell.tied:
+        text = f"{text} ≈"
+    if cell.footnote is not None:
+        place = notes.setdefault(cell.footnote, len(notes) + 1)
+        text += f" {numbers.superscript(place)}"
+    return text
+
+
+def _escaped(text: str) -> str:
+    """A text that Markdown and the HTML inside it show as it is, on one line."""
+    marked = _MARKDOWN.sub(r"\\\1", _one_line(text))
+    marked = _BLOCK_START.sub(r"\1\\\2", marked)
+    return "".join(_HTML.get(character, character) for character in marked)
+
+
+def _code(text: str) -> str:
+    """A fenced block that the text cannot close."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{_one_line(text)}\n{fence}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def _flat(column: Column, cell: Cell) -> list[Any]:
+    record, rank = cell.record, cell.line.rank
+    low, high = record.interval or (None, None)
+    return [
+        cell.row.name,
+        cell.row.kind,
+        record.metric,
+        record.extractor,
+        record.value,
+        record.stderr,
+        low,
+        high,
+        record.level,
+        record.n,
+        record.m,
+        rank and rank.rank,
+        rank and rank.lowest,
+        rank and rank.highest,
+        rank and rank.tied_with_best,
+        column.metric.unit,
+        record.fingerprint,
+        cell.footnote or "; ".join(record.notes),
+    ]
+
+
+def _board(column: Column) -> dict[str, Any]:
+    metric = column.metric
+    return {
+        "metric": metric.id,
+        "title": metric.title,
+        "extractor": column.extractor,
+        "direction": metric.direction,
+        "unit": metric.unit,
+        "scale": metric.scale,
+        "population": metric.population,
+        "depends_on_n": metric.depends_on_n,
+        "lines": [_line(cell) for cell in column.cells],
+    }
+
+
+def _line(cell: Cell) -> dict[str, Any]:
+    record, rank = cell.record, cell.line.rank
+    return {
+        "row": cell.row.name,
+        "kind": cell.row.kind,
+        "value": record.value,
+        "stderr": record.stderr,
+        "interval": record.interval,
+        "level": record.level,
+        "n": record.n,
+        "m": record.m,
+        "method": record.method,
+        "rank": None if rank is None else rank.rank,
+        "rank_interval": None if rank is None else [rank.lowest, rank.highest],
+        "best": cell.best,
+        "tied_with_best": cell.tied,
+        "unranked": cell.line.unranked,
+        "reason": record.reason,
+        "details": record.details,
+        "notes": record.notes,
+        "fingerprint": record.fingerprint,
+    }

@@ -1,0 +1,1 @@
+"""Runs: plan, one pass over the images, run directory and result documents."""

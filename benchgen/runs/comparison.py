@@ -1,0 +1,272 @@
+"""Scores side by side: who can be compared with whom, differences, ranks and ties."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from benchgen.errors import NotComparableError, UsageError
+from benchgen.runs.directory import Result, Run
+from benchgen.runs.documents import EstimateRecord, MetricRecord
+from benchgen.runs.fingerprint import differing_fields, require_comparable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchgen.stats.paired import Difference
+    from benchgen.stats.ranking import Ranked
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row's standing on one metric. ``unranked`` says why it has no rank."""
+
+    row: str
+    record: EstimateRecord
+    rank: Ranked | None = None
+    unranked: str | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """One metric on one extractor: its lines, best first, unranked ones last."""
+
+    metric: MetricRecord
+    extractor: str | None
+    lines: tuple[Line, ...]
+
+    @property
+    def key(self) -> str:
+        return self.metric.id if self.extractor is None else f"{self.metric.id}@{self.extractor}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that a table or report of several results needs. Holds no estimate of its own."""
+
+    runs: tuple[Run, ...]
+    results: dict[str, Result] = field(repr=False)
+
+    @classmethod
+    def of(cls, runs: Sequence[Run | str | os.PathLike[str]]) -> Comparison:
+        """Put the results of one or more runs side by side.
+
+        Rows that several runs share with the very same scores (``real`` and ``noise``, say)
+        appear once.
+
+        Raises:
+            NotComparableError: If runs differ in the reference, an extractor or a metric.
+        """
+        opened = tuple(run if isinstance(run, Run) else Run(run) for run in runs)
+        counts = Counter(name for run in opened for name in run.results)
+        results: dict[str, Result] = {}
+        for run in opened:
+            for name, result in run.results.items():
+                if any(_same_scores(result, other) for other in results.values()):
+                    continue
+                unique = counts[name] == 1 or name not in results
+                results[name if unique else f"{run.directory.name}/{name}"] = result
+        return cls(opened, results)
+
+    @cached_property
+    def boards(self) -> tuple[Board, ...]:
+        """One board a metric and extractor, in the order of the suites."""
+        metrics = {m.id: m for run in self.runs for m in run.document.metrics}
+        keys = dict.fromkeys(
+            (record.metric, record.extractor)
+            for result in self.results.values()
+            for record in result.document.estimates
+        )
+        return tuple(self._board(metrics[metric], extractor) for metric, extractor in keys)
+
+    def table(self) -> pd.DataFrame:
+        """One line per row and metric: value, stderr, low, high, rank, n and notes."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "row": line.row,
+                    "metric": board.metric.id,
+                    "extractor": board.extractor,
+                    "value": line.record.value,
+                    "stderr": line.record.stderr,
+                    "low": line.record.interval and line.record.interval[0],
+                    "high": line.record.interval and line.record.interval[1],
+                    "level": line.record.level,
+                    "n": line.record.n,
+                    "m": line.record.m,
+                    "rank": line.rank and line.rank.rank,
+                    "rank_low": line.rank and line.rank.lowest,
+                    "rank_high": line.rank and line.rank.highest,
+                    "tied_with_best": line.rank and line.rank.tied_with_best,
+                    "unit": board.metric.unit,
+                    "fingerprint": line.record.fingerprint,
+                    "note": line.unranked or line.record.reason or "; ".join(line.record.notes),
+                }
+                for board in self.boards
+                for line in board.lines
+            ]
+        )
+
+    def _board(self, metric: MetricRecord, extractor: str | None) -> Board:
+        from benchgen.stats.ranking import rank
+
+        lines: dict[str, Line] = {}
+        prints: dict[str, dict[str, Any]] = {}
+        for row, result in self.results.items():
+            for record in result.document.estimates:
+                if (record.metric, record.extractor) == (metric.id, extractor):
+                    lines[row] = Line(row, record)
+                    prints[row] = result.document.fingerprints[record.fingerprint]
+        standard = self._standard(prints)
+        for row, line in lines.items():
+            differing = differing_fields(prints[standard], prints[row])
+            if set(differing) - {"n"}:
+                require_comparable(
+                    prints[standard], prints[row], f"{metric.id} of {standard} and of {row}"
+                )
+            if differing:
+                reason = (
+                    f"n is {line.record.n} here and {lines[standard].record.n} elsewhere; "
+                    f"{metric.title} depends on n"
+                )
+                lines[row] = Line(row, line.record, unranked=reason)
+            elif line.record.value is None:
+                lines[row] = Line(row, line.record, unranked=line.record.reason or "undefined")
+        ranked = rank(
+            {
+                row: self.results[row].estimate(metric.id, extractor)
+                for row, line in lines.items()
+                if line.unranked is None
+            },
+            direction=metric.direction,
+            shared_reference=True,
+            paired=lambda a, b: pairable(self.results[a], self.results[b]),
+        )
+        ordered = [Line(r.name, lines[r.name].record, rank=r) for r in ranked]
+        ordered += [line for line in lines.values() if line.unranked is not None]
+        return Board(metric, extractor, tuple(ordered))
+
+    def _standard(self, prints: dict[str, dict[str, Any]]) -> str:
+        """The row whose fingerprint the others are held against: a generator's, if there is one."""
+        generators = [r for r in prints if self.results[r].document.row == "generator"]
+        largest = max(generators or prints, key=lambda row: self.results[row].document.n)
+        return largest
+
+
+@dataclass(frozen=True)
+class MetricDifference:
+    """``a - b`` on one metric; ``better`` names the better row where the interval excludes 0."""
+
+    metric: str
+    extractor: str | None
+    a: str
+    b: str
+    difference: Difference
+    better: str | None
+
+
+def compare(
+    a: Result | Run | str | os.PathLike[str], b: Result | Run | str | os.PathLike[str]
+) -> list[MetricDifference]:
+    """Difference of two results on every metric that both have, with its uncertainty.
+
+    Two generators that share seeds, and whose images depend on (seed, index) alone, are
+    compared image by image (paired), which needs far fewer images for the same certainty.
+
+    Args:
+        a: A result (``run["vae"]``), or a run (object or directory): all rows that both runs
+            have under one name are compared.
+        b: The same.
+
+    Returns:
+        One difference per row and metric. ``difference.value`` is ``a - b`` in the metric's unit.
+
+    Raises:
+        NotComparableError: If the fingerprints differ; names the fields.
+        UsageError: If the two have no row or no metric in common.
+    """
+    pairs, metrics = _pairs(a, b)
+    found = [d for one, two in pairs for d in _differences(one, two, metrics)]
+    if not found:
+        raise UsageError("the two have no metric in common, so there is nothing to compare")
+    return found
+
+
+def pairable(a: Result, b: Result) -> bool:
+    """Whether image i of both came from the same seed and depends on (seed, i) alone."""
+    one, two = a.document.source, b.document.source
+    return (
+        one.seed is not None
+        and one.seed == two.seed
+        and bool(one.index_pure and two.index_pure)
+        and a.document.n == b.document.n
+        and not (a.document.excluded or b.document.excluded)
+    )
+
+
+def _pairs(
+    a: Result | Run | str | os.PathLike[str], b: Result | Run | str | os.PathLike[str]
+) -> tuple[list[tuple[Result, Result]], dict[str, MetricRecord]]:
+    one = a if isinstance(a, Result | Run) else Run(a)
+    two = b if isinstance(b, Result | Run) else Run(b)
+    metrics: dict[str, MetricRecord] = {}
+    for side in (one, two):
+        run = side if isinstance(side, Run) else Run(side.directory)
+        metrics |= {m.id: m for m in run.document.metrics}
+    if isinstance(one, Result) and isinstance(two, Result):
+        return [(one, two)], metrics
+    if isinstance(one, Run) and isinstance(two, Run):
+        shared = [name for name in one.results if name in two.results]
+        if not shared:
+            raise UsageError(
+                f"no row in common: {one.directory} has {', '.join(one)}; "
+                f"{two.directory} has {', '.join(two)}"
+            )
+        return [(one[name], two[name]) for name in shared], metrics
+    raise UsageError("compare takes two results, or two runs; got one of each")
+
+
+def _differences(a: Result, b: Result, metrics: dict[str, MetricRecord]) -> list[MetricDifference]:
+    from benchgen.stats.paired import difference
+
+    found = []
+    keys = {(r.metric, r.extractor): r for r in b.document.estimates}
+    for record in a.document.estimates:
+        other = keys.get((record.metric, record.extractor))
+        if other is None:
+            continue
+        require_comparable(
+            a.document.fingerprints[record.fingerprint],
+            b.document.fingerprints[other.fingerprint],
+            f"{record.metric} of {a.name} and of {b.name}",
+        )
+        if record.value is None or other.value is None:
+            continue
+        delta = difference(
+            a.estimate(record.metric, record.extractor),
+            b.estimate(record.metric, record.extractor),
+            paired=pairable(a, b),
+            shared_reference=True,
+        )
+        better = None
+        if delta.interval is not None and not delta.interval[0] <= 0 <= delta.interval[1]:
+            lower_wins = metrics[record.metric].direction == "lower"
+            better = a.name if (delta.interval[1] < 0) == lower_wins else b.name
+        found.append(
+            MetricDifference(record.metric, record.extractor, a.name, b.name, delta, better)
+        )
+    return found
+
+
+def _same_scores(a: Result, b: Result) -> bool:
+    one, two = a.document, b.document
+    return one.source.fingerprint == two.source.fingerprint and one.estimates == two.estimates
+
+
+__all__ = ["Board", "Comparison", "Line", "MetricDifference", "NotComparableError", "compare"]

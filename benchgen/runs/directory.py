@@ -1,0 +1,191 @@
+"""The run directory: written atomically by the engine, read by everything that comes after."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from benchgen.errors import StoreError, UsageError
+from benchgen.files import write_atomically as write_atomically
+from benchgen.runs.documents import EstimateRecord, ResultDocument, RunDocument
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchgen.stats.estimates import Estimate
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of a run: its document and, on demand, its per-image columns."""
+
+    document: ResultDocument
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        return self.document.source.name
+
+    @cached_property
+    def columns(self) -> pd.DataFrame:
+        """One line per image: index, name, label, classes, measures and influences."""
+        return self._parquet(self.document.columns)
+
+    @cached_property
+    def reference_columns(self) -> pd.DataFrame:
+        """One line per reference image: index and its influence on each metric."""
+        where = self.document.columns
+        return self._parquet(where and where.replace(".parquet", ".reference.parquet"))
+
+    def estimate(self, metric: str, extractor: str | None = None) -> Estimate:
+        """The estimate of a metric with its influence read back from the columns.
+
+        Args:
+            metric: A metric id.
+            extractor: Label of the extractor; needed only where the metric was computed on
+                several.
+
+        Raises:
+            UsageError: If the row has no such estimate, or several and no extractor is named.
+        """
+        import torch
+
+        from benchgen.stats.estimates import Estimate, Influence
+
+        record = self.record(metric, extractor)
+        column = influence_column(record)
+
+        def influence(table: pd.DataFrame) -> torch.Tensor | None:
+            if column not in table:
+                return None
+            return torch.from_numpy(table[column].to_numpy(dtype="float64", copy=True))
+
+        return Estimate(
+            value=record.value,
+            stderr=record.stderr,
+            interval=record.interval,
+            n=record.n,
+            m=record.m,
+            level=record.level,
+            method=record.method,
+            influence=Influence(influence(self.columns), influence(self.reference_columns)),
+            details=dict(record.details),
+            notes=tuple(record.notes),
+            reason=record.reason,
+        )
+
+    def record(self, metric: str, extractor: str | None = None) -> EstimateRecord:
+        """The estimate as the document states it (without influence)."""
+        found = [
+            record
+            for record in self.document.estimates
+            if record.metric == metric and extractor in (None, record.extractor)
+        ]
+        if len(found) == 1:
+            return found[0]
+        have = ", ".join(f"{r.metric}@{r.extractor}" for r in self.document.estimates) or "none"
+        wanted = metric if extractor is None else f"{metric}@{extractor}"
+        raise UsageError(
+            f"{self.name} has {len(found)} estimates of {wanted}; expected one (it has: {have})"
+        )
+
+    def _parquet(self, relative: str | None) -> pd.DataFrame:
+        import pandas as pd
+
+        if relative is None or not (self.directory / relative).is_file():
+            return pd.DataFrame()
+        return pd.read_parquet(self.directory / relative)
+
+
+def influence_column(record: EstimateRecord) -> str:
+    """Name of the column that holds the influence behind an estimate."""
+    return f"influence.{record.metric}@{record.extractor}"
+
+
+class Run:
+    """A run directory, finished or not.
+
+    ``run["vae"]`` is one row's result; iterating yields the names of the rows that have one.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        path = self.directory / "run.json"
+        if not path.is_file():
+            raise UsageError(
+                f"{self.directory} is not a run directory: it has no run.json. "
+                "Name the directory that `benchgen run` wrote (its --out)."
+            )
+        self.document = read_document(path, RunDocument)
+
+    @cached_property
+    def results(self) -> dict[str, Result]:
+        """The rows that have a result, in the order of the suite."""
+        found = {}
+        for name in self.document.rows:
+            path = self.directory / "results" / f"{name}.json"
+            if path.is_file():
+                found[name] = Result(read_document(path, ResultDocument), self.directory)
+        return found
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Rows that could not be finished, with the reason."""
+        return {
+            name: result.document.error
+            for name, result in self.results.items()
+            if result.document.error is not None
+        }
+
+    @property
+    def report(self) -> Path:
+        """Where the HTML report is."""
+        return self.directory / "report" / "index.html"
+
+    def table(self) -> pd.DataFrame:
+        """All estimates, one line each, with value, stderr, interval, n and rank."""
+        from benchgen.runs.comparison import Comparison
+
+        return Comparison.of([self]).table()
+
+    def __getitem__(self, name: str) -> Result:
+        if name not in self.results:
+            raise UsageError(
+                f"{self.directory} has no result called {name!r}; it has: {', '.join(self.results)}"
+            )
+        return self.results[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.results)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.directory)!r}, {self.document.status}, {len(self.results)} rows)"
+
+
+def read_document(path: Path, model: type[Any]) -> Any:
+    """Read and validate one JSON document.
+
+    Raises:
+        StoreError: If it is not JSON, is of a newer schema, or does not fit; names the field.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw.get("schema_version", 0) > 1:
+            raise StoreError(
+                f"{path} has schema_version {raw['schema_version']}; this benchgen reads 1. "
+                "Upgrade benchgen."
+            )
+        return model.model_validate(raw)
+    except (ValueError, AttributeError, OSError) as error:
+        detail = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise StoreError(f"{path} is not a benchgen document: {detail}") from error

@@ -1,0 +1,472 @@
+"""Carries a plan out: pass, score, write; resumes, extends, and never loses what is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import benchgen
+from benchgen.errors import BenchgenError, StoreError, SuiteError
+from benchgen.features.store import Store
+from benchgen.files import write_atomically
+from benchgen.hashing import digest
+from benchgen.host.loader import host
+from benchgen.images.generated import GeneratedSource
+from benchgen.runs.comparison import Comparison
+from benchgen.runs.directory import Run, influence_column, read_document
+from benchgen.runs.documents import (
+    ClassShares,
+    EstimateRecord,
+    ExcludedRecord,
+    Execution,
+    MetricRecord,
+    PluginRecord,
+    ResultDocument,
+    RunDocument,
+)
+from benchgen.runs.environment import environment, peak_rss_bytes
+from benchgen.runs.exhibits import SAMPLE, choose_exhibits, save_images
+from benchgen.runs.passes import Observer, Passed, Timing, index_purity, run_pass
+from benchgen.runs.plan import Metric, Plan, Reader, Row, make_plan
+from benchgen.runs.scoring import estimates
+from benchgen.stats.estimates import Estimate
+from benchgen.suite import Suite
+
+
+def run(suite: Suite | str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Run:
+    """Evaluate a suite, or go on with a run that was begun, and write its report.
+
+    Args:
+        suite: A suite, the path of a suite file, or the name of a bundled suite.
+        out: The run directory; default ``runs/<name>-<hash of the suite without n>``.
+
+    Returns:
+        The run. Rows that failed are in ``run.failures``; the others are finished.
+
+    Raises:
+        SuiteError, UnknownIdError, PluginError, ImageError, WeightsError: If the suite cannot
+            be carried out; nothing was sampled then.
+        StoreError: If results cannot be written (a full disk, say).
+    """
+    return execute(open_suite(suite), out, Silent())
+
+
+def open_suite(suite: Suite | str | os.PathLike[str]) -> Suite:
+    """A suite from itself, from a file, or from the name of a bundled one."""
+    if isinstance(suite, Suite):
+        return suite
+    path = Path(suite)
+    return Suite.load(path) if path.suffix == ".toml" else Suite.bundled(str(suite))
+
+
+def default_directory(suite: Suite) -> Path:
+    """``runs/<name>-<hash of the suite without n>``: the same suite finds its run again."""
+    return Path("runs") / f"{suite.name}-{suite.hash[:8]}"
+
+
+def execute(suite: Suite, out: str | os.PathLike[str] | None, observer: Observer) -> Run:
+    """What ``run`` does, with somebody watching."""
+    from benchgen.report.build import write_report
+
+    directory = Path(out) if out is not None else default_directory(suite)
+    _refuse_other_run(directory, suite)
+    plan = make_plan(suite)
+    for text in plan.messages:
+        observer.message(text)
+    engine = _Engine(plan, directory, observer)
+    if engine.finished():
+        observer.message(f"{directory} is finished; nothing to do")
+    else:
+        engine.carry_out()
+    run = Run(directory)
+    write_report(Comparison.of([run]), directory / "report")
+    return run
+
+
+class Silent:
+    """An observer that shows nothing."""
+
+    def begin(self, row: str, total: int, done: int) -> None: ...
+    def advance(self, row: str, images: int) -> None: ...
+    def end(self, row: str) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+class _Engine:
+    """One plan in one directory."""
+
+    def __init__(self, plan: Plan, directory: Path, observer: Observer) -> None:
+        self.plan = plan
+        self.directory = directory
+        self.observer = observer
+        self.store = Store()
+        self._reference: Passed | None = None
+        self._prepared: dict[tuple[int, str], Any] = {}
+
+    def finished(self) -> bool:
+        """Whether every row has a result that says what this plan would."""
+        path = self.directory / "run.json"
+        if not path.is_file():
+            return False
+        document = read_document(path, RunDocument)
+        return (
+            document.status == "complete"
+            and document.rows == [row.name for row in self.plan.rows]
+            and all(self._is_done(row) for row in self.plan.rows)
+        )
+
+    def carry_out(self) -> None:
+        """Do every row that is not done, and record how it ended."""
+        plan = self.plan
+        self._write_run("running")
+        write_atomically(self.directory / "suite.toml", plan.suite.toml())
+        self._log("start", benchgen=benchgen.__version__, n=plan.suite.n)
+        self._reference = self._pass(plan.reference, plan.reference_record, "reference", None)
+        failed = False
+        for row in plan.rows:
+            if self._is_done(row):
+                continue
+            try:
+                document = self._row(row)
+            except StoreError:
+                raise
+            except BenchgenError as error:
+                self.observer.message(f"{row.name} failed: {error}")
+                self._log("failed", row=row.name, error=str(error))
+                document = self._document(row, started=_now(), error=str(error))
+                failed = True
+            self._write_result(document)
+            self._log("row", row=row.name, error=document.error)
+        self._write_run("incomplete" if failed else "complete")
+        self._log("end", status="incomplete" if failed else "complete")
+
+    def _row(self, row: Row) -> ResultDocument:
+        started = _now()
+        pure = None
+        warnings: list[str] = []
+        if isinstance(row.source, GeneratedSource):
+            pure = index_purity(row.source, self.store)
+            if not pure:
+                warnings.append(
+                    f"{row.name}: images depend on more than (seed, index), so they are not "
+                    "paired with other generators' and the pictures below are drawn anew"
+                )
+        passed = self._pass(row.source, row.record, row.name, row.n)
+        begun = time.perf_counter()
+        scored = self._score(passed)
+        seconds = time.perf_counter() - begun
+        if isinstance(row.source, GeneratedSource):
+            warnings += row.source.warnings
+        records, fingerprints = self._records(scored, passed.n)
+        columns = self._write_columns(row.name, passed, scored, records)
+        return self._document(
+            row.__class__(
+                row.kind, row.source, row.record.model_copy(update={"index_pure": pure}), row.n
+            ),
+            started=started,
+            passed=passed,
+            metric_seconds=seconds,
+            estimates=records,
+            fingerprints=fingerprints,
+            class_shares=_class_shares(passed, self.plan.extractors),
+            excluded=[
+                ExcludedRecord(index=e.index, name=e.name, reason=e.reason)
+                for e in passed.excluded()
+            ],
+            warnings=warnings,
+            features={label: entry.key for label, entry in passed.extracted.items()},
+            columns=columns,
+            exhibits=choose_exhibits(
+                row.source, row.name, passed.table([]), scored, self.directory
+            ),
+        )
+
+    def _pass(self, source: Any, record: Any, name: str, n: int | None) -> Passed:
+        suite = self.plan.suite
+        return run_pass(
+            source,
+            n if n is not None else source.size,
+            name=name,
+            store=self.store,
+            extractors=self.plan.extractors,
+            measures=self.plan.measures,
+            batch_size=suite.execution.batch_size,
+            skip_bad=suite.skip_bad,
+            observer=self.observer,
+            log=self._log,
+        )
+
+    def _score(self, passed: Passed) -> dict[tuple[Metric, Reader], Estimate]:
+        """Every metric on every extractor; each family runs once per extractor."""
+        assert self._reference is not None
+        level = self.plan.suite.level
+        found: dict[tuple[Metric, Reader], Estimate] = {}
+        for reader in self.plan.extractors:
+            computed: dict[int, Any] = {}
+            for metric in self.plan.metrics:
+                if metric.spec.consumes == "logits" and not reader.classes:
+                    found[metric, reader] = _without_classifier(metric, reader, passed.n)
+                    continue
+                key = id(metric.family)
+                if key not in computed:
+                    logits = metric.spec.consumes == "logits"
+                    rows = (passed.logits if logits else passed.features)(reader.label)
+                    prepared, m = self._prepare(metric, reader)
+                    computed[key] = estimates(metric.family, prepared, rows, m, level)
+                found[metric, reader] = computed[key][metric.spec.name]
+        return found
+
+    def _prepare(self, metric: Metric, reader: Reader) -> tuple[Any, int | None]:
+        """The reference side of a family on an extractor, computed once a run."""
+        assert self._reference is not None
+        key = (id(metric.family), reader.label)
+        if key not in self._prepared:
+            reference = None
+            if metric.spec.needs_reference:
+                reference = self._reference.features(reader.label)
+            prepared = metric.family.prepare(reference)
+            self._prepared[key] = (prepared, None if reference is None else reference.n)
+        result: tuple[Any, int | None] = self._prepared[key]
+        return result
+
+    def _records(
+        self, scored: dict[tuple[Metric, Reader], Estimate], n: int
+    ) -> tuple[list[EstimateRecord], dict[str, dict[str, Any]]]:
+        records, fingerprints = [], {}
+        for (metric, reader), found in scored.items():
+            fields = metric.fingerprint(reader, self.plan.reference.fingerprint, found.n)
+            fingerprints[digest(fields)] = fields
+            records.append(
+                EstimateRecord(
+                    metric=metric.label,
+                    extractor=reader.label,
+                    value=found.value,
+                    stderr=found.stderr,
+                    interval=found.interval,
+                    level=found.level,
+                    n=found.n,
+                    m=found.m,
+                    method=found.method,
+                    details=dict(found.details),
+                    notes=list(found.notes),
+                    reason=found.reason,
+                    fingerprint=digest(fields),
+                )
+            )
+        return records, fingerprints
+
+    def _write_columns(
+        self,
+        name: str,
+        passed: Passed,
+        scored: dict[tuple[Metric, Reader], Estimate],
+        records: Sequence[EstimateRecord],
+    ) -> str:
+        """Per-image columns as Parquet: what is known of each image, and its influence."""
+        import io
+
+        import pandas as pd
+
+        assert self._reference is not None
+        tables = {
+            "": passed.table(self.plan.extractors),
+            ".reference": {"index": self._reference.table([])["index"]},
+        }
+        for found, record in zip(scored.values(), records, strict=True):
+            sides = ("", found.influence.fake), (".reference", found.influence.real)
+            for side, influence in sides:
+                if influence is not None:
+                    tables[side][influence_column(record)] = influence.tolist()
+        for side, table in tables.items():
+            buffer = io.BytesIO()
+            pd.DataFrame(table).to_parquet(buffer, index=False)
+            write_atomically(self.directory / f"columns/{name}{side}.parquet", buffer.getvalue())
+        return f"columns/{name}.parquet"
+
+    def _document(
+        self,
+        row: Row,
+        *,
+        started: str,
+        passed: Passed | None = None,
+        metric_seconds: float = 0.0,
+        **fields: Any,
+    ) -> ResultDocument:
+        timing = passed.timing if passed is not None else Timing()
+        cuda = self.plan.device.startswith("cuda")
+        return ResultDocument(
+            benchgen_version=benchgen.__version__,
+            row=row.kind,
+            source=row.record,
+            reference=self.plan.reference_record,
+            n=row.n if passed is None else row.n - len(passed.excluded()),
+            execution=Execution(
+                started=started,
+                finished=_now(),
+                device=self.plan.device,
+                images_made=timing.images,
+                source_seconds=timing.source_seconds,
+                extract_seconds=timing.extract_seconds,
+                metric_seconds=metric_seconds,
+                peak_rss_bytes=peak_rss_bytes(),
+                peak_device_bytes=torch.cuda.max_memory_allocated() if cuda else None,
+                environment=environment(),
+            ),
+            **fields,
+        )
+
+    def _is_done(self, row: Row) -> bool:
+        """Whether the row's result is there and was made from the very same things."""
+        path = self._result_path(row.name)
+        if not path.is_file():
+            return False
+        document = read_document(path, ResultDocument)
+        wanted = {
+            (metric.label, reader.label)
+            for metric in self.plan.metrics
+            for reader in self.plan.extractors
+        }
+        return (
+            document.error is None
+            and document.benchgen_version == benchgen.__version__
+            and document.source.fingerprint == row.record.fingerprint
+            and document.reference.fingerprint == self.plan.reference_record.fingerprint
+            and document.n + len(document.excluded) == row.n
+            and {(r.metric, r.extractor) for r in document.estimates} == wanted
+            and all(r.level == self.plan.suite.level for r in document.estimates)
+            and set(document.fingerprints) == self._fingerprints(document)
+        )
+
+    def _fingerprints(self, document: ResultDocument) -> set[str]:
+        """The fingerprints that this plan would give the scores of a result."""
+        sizes = {(r.metric, r.extractor): r.n for r in document.estimates}
+        return {
+            digest(
+                metric.fingerprint(
+                    reader,
+                    self.plan.reference.fingerprint,
+                    sizes.get((metric.label, reader.label), document.n),
+                )
+            )
+            for metric in self.plan.metrics
+            for reader in self.plan.extractors
+        }
+
+    def _result_path(self, name: str) -> Path:
+        return self.directory / "results" / f"{name}.json"
+
+    def _write_result(self, document: ResultDocument) -> None:
+        text = document.model_dump_json(indent=1)
+        write_atomically(self._result_path(document.source.name), text + "\n")
+
+    def _write_run(self, status: str) -> None:
+        plan = self.plan
+        shares = _class_shares(self._reference, plan.extractors) if self._reference else []
+        exhibits = []
+        if self._reference is not None:
+            table = self._reference.table([])
+            sample = range(min(SAMPLE, len(table["index"])))
+            exhibits = save_images(plan.reference, sample, self.directory, "reference", table)
+        document = RunDocument.model_validate(
+            {
+                "benchgen_version": benchgen.__version__,
+                "suite": plan.suite.model_dump(mode="json"),
+                "suite_hash": plan.suite.hash,
+                "command": f"benchgen run {self.directory}/suite.toml --out {self.directory}",
+                "status": status,
+                "rows": [row.name for row in plan.rows],
+                "reference": plan.reference_record,
+                "reference_classes": shares,
+                "reference_sample": exhibits,
+                "metrics": [_metric_record(metric) for metric in plan.metrics],
+                "plugins": _plugin_records(),
+                "messages": plan.messages,
+            }
+        )
+        write_atomically(self.directory / "run.json", document.model_dump_json(indent=1) + "\n")
+
+    def _log(self, event: str, **fields: Any) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"at": _now(), "event": event, **fields})
+        try:
+            with open(self.directory / "events.jsonl", "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise StoreError(f"cannot write {self.directory}/events.jsonl: {error}") from error
+
+
+def _refuse_other_run(directory: Path, suite: Suite) -> None:
+    """A directory may be extended by n, generators and metrics, but not turned into another run."""
+    if not (directory / "run.json").is_file():
+        if directory.is_dir() and any(directory.iterdir()):
+            raise SuiteError(
+                f"--out {directory} is not empty and holds no run; name an empty or new directory"
+            )
+        return
+    before = read_document(directory / "run.json", RunDocument).suite
+    now = suite.model_dump(mode="json")
+    fixed = ("name", "reference", "seed", "level")
+    differing = [key for key in fixed if before.get(key) != now.get(key)]
+    if differing:
+        listed = "; ".join(f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in differing)
+        raise SuiteError(
+            f"{directory} holds a run of another suite ({listed}); choose another --out"
+        )
+
+
+def _without_classifier(metric: Metric, reader: Reader, n: int) -> Estimate:
+    from benchgen.metrics.base import Score
+    from benchgen.stats.estimates import estimate
+
+    reason = f"{metric.label} needs class logits, and extractor {reader.label} has no classifier"
+    return estimate(Score(value=None, reason=reason), n=n, m=None)
+
+
+def _class_shares(passed: Passed, readers: Sequence[Reader]) -> list[ClassShares]:
+    shares = []
+    for reader in readers:
+        if not reader.classes:
+            continue
+        counts = torch.zeros(len(reader.classes), dtype=torch.int64)
+        for block in passed.logits(reader.label).blocks():
+            counts += block.argmax(1).bincount(minlength=len(reader.classes))
+        shares.append(
+            ClassShares(
+                extractor=reader.label, classes=list(reader.classes), counts=counts.tolist()
+            )
+        )
+    return shares
+
+
+def _metric_record(metric: Metric) -> MetricRecord:
+    spec = metric.spec
+    return MetricRecord(
+        id=metric.label,
+        title=spec.title,
+        direction=spec.direction,
+        unit=spec.unit,
+        scale=spec.scale,
+        depends_on_n=spec.depends_on_n,
+        population=spec.population,
+        reads=spec.reads,
+    )
+
+
+def _plugin_records() -> list[PluginRecord]:
+    return [
+        PluginRecord(
+            plugin=p.name, version=p.version, state=p.state, reason=p.reason, offers=p.offers
+        )
+        for p in host().plugins
+    ]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

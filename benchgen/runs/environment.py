@@ -1,0 +1,30 @@
+"""What a run ran on, and what it took."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = ("benchgen", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "pillow")
+
+
+def environment() -> dict[str, str]:
+    """Versions of Python, the platform and the packages that decide numbers."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def peak_rss_bytes() -> int | None:
+    """Peak resident memory of this process so far, in bytes; None where it cannot be read."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,270 @@
+"""One pass over a source: every extractor and measure sees each batch while it is in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from benchgen.errors import ImageError
+from benchgen.features.extractor import Extracted
+from benchgen.features.store import Entry, Shard, Store, StoredFeatures
+from benchgen.images.generated import GeneratedSource
+from benchgen.images.source import Excluded, ImageBatch, Source
+from benchgen.metrics.base import FeatureSet, TensorFeatures
+from benchgen.runs.plan import Reader
+
+_IN_MEMORY_BYTES = 1 << 30
+_LABELS = {"reader": "labels"}
+_PURITY = {"reader": "index purity"}
+
+
+class Observer(Protocol):
+    """Hears how a run goes on. The engine calls it; it must not raise."""
+
+    def begin(self, row: str, total: int, done: int) -> None:
+        """A row starts; ``done`` of its ``total`` images are in the store already."""
+
+    def advance(self, row: str, images: int) -> None:
+        """So many more images are stored."""
+
+    def end(self, row: str) -> None:
+        """The row's images are all stored."""
+
+    def message(self, text: str) -> None:
+        """Something a person should know."""
+
+
+@dataclass
+class Timing:
+    """Seconds and images of one pass."""
+
+    images: int = 0
+    source_seconds: float = 0.0
+    extract_seconds: float = 0.0
+
+
+@dataclass
+class Passed:
+    """What a pass over one source left in the store.
+
+    ``extracted`` and ``measured`` are keyed by the readers' labels.
+    """
+
+    n: int
+    extracted: dict[str, Entry]
+    measured: dict[str, Entry]
+    labels: Entry
+    timing: Timing = field(default_factory=Timing)
+
+    def features(self, label: str) -> FeatureSet:
+        """The feature rows under one extractor, in memory where they are few."""
+        return _in_memory(self.extracted[label].features(self.n))
+
+    def logits(self, label: str) -> FeatureSet:
+        """The class logits under one extractor."""
+        return _in_memory(self.extracted[label].logits(self.n))
+
+    def excluded(self) -> list[Excluded]:
+        """Images that could not be used."""
+        return [e for shard in self.labels.shards(self.n) for e in shard.excluded]
+
+    def table(self, readers: Sequence[Reader]) -> dict[str, list[Any]]:
+        """Per-image columns: index, name, label, then what classifiers and measures say."""
+        columns: dict[str, list[Any]] = {"index": [], "name": [], "label": []}
+        for shard in self.labels.shards(self.n):
+            columns["index"] += shard.tensors["indices"].tolist()
+            columns["name"] += shard.columns["name"]
+            columns["label"] += shard.columns["label"]
+        for reader in readers:
+            if reader.label in self.extracted and reader.classes:
+                seen = [
+                    torch.softmax(block.double(), 1).max(1)
+                    for block in self.logits(reader.label).blocks()
+                ]
+                classes = [reader.classes[i] for s in seen for i in s.indices.tolist()]
+                columns[f"class@{reader.label}"] = classes
+                columns[f"confidence@{reader.label}"] = [p for s in seen for p in s.values.tolist()]
+        for entry in self.measured.values():
+            for shard in entry.shards(self.n):
+                for name, values in shard.columns.items():
+                    columns.setdefault(name, []).extend(values)
+        return columns
+
+
+def run_pass(
+    source: Source,
+    n: int,
+    *,
+    name: str,
+    store: Store,
+    extractors: Sequence[Reader],
+    measures: Sequence[Reader],
+    batch_size: int,
+    skip_bad: float,
+    observer: Observer,
+    log: Callable[..., None],
+) -> Passed:
+    """Bring the first ``n`` images of a source through all readers into the store.
+
+    Ranges that every reader has stored are neither sampled nor decoded again.
+
+    Raises:
+        GeneratorError: If the source is a generator that fails.
+        ImageError: If more than the share ``skip_bad`` of the images is unreadable.
+        StoreError: If the store cannot be written.
+    """
+    print_ = source.fingerprint
+    passed = Passed(
+        n,
+        {r.label: store.entry(print_, r.fields) for r in extractors},
+        {r.label: store.entry(print_, r.fields) for r in measures},
+        store.entry(print_, _LABELS),
+    )
+    entries = [passed.labels, *passed.extracted.values(), *passed.measured.values()]
+    for entry in entries:
+        if dropped := entry.drop_damaged(n):
+            log("damaged", row=name, shards=dropped)
+            observer.message(f"{name}: {dropped} damaged shards in the store; rebuilding them")
+    missing = _aligned([entry.missing(n) for entry in entries])
+    todo = sorted(set().union(*missing))
+    observer.begin(name, n, n - sum(stop - start for start, stop in todo))
+    for start, stop in todo:
+        wanted = [(start, stop) in gaps for gaps in missing]
+        shards = _read_shard(
+            source,
+            range(start, stop),
+            [r for r, want in zip(extractors, wanted[1:], strict=False) if want],
+            [r for r, want in zip(measures, wanted[1 + len(extractors) :], strict=True) if want],
+            batch_size,
+            passed.timing,
+        )
+        for label, shard in shards.items():
+            entry = passed.labels if label is None else (passed.extracted | passed.measured)[label]
+            entry.write(start, stop, shard)
+        log("shard", row=name, start=start, stop=stop)
+        observer.advance(name, stop - start)
+    observer.end(name)
+    _refuse_bad(name, passed.excluded(), n, skip_bad)
+    return passed
+
+
+def index_purity(source: GeneratedSource, store: Store) -> bool:
+    """Whether a generator's image depends on (seed, index) alone; probed once, then stored."""
+    entry = store.entry(source.fingerprint, _PURITY)
+    if entry.missing(2):
+        pure = source.index_pure()
+        indices = torch.arange(2)
+        entry.write(0, 2, Shard({"indices": indices}, {"index_pure": [pure, pure]}))
+    return all(v for shard in entry.shards(2) for v in shard.columns["index_pure"])
+
+
+def _aligned(gaps: list[list[tuple[int, int]]]) -> list[set[tuple[int, int]]]:
+    """The same gaps, cut at one another's ends, so that no image falls into two ranges."""
+    ends = sorted({end for entry in gaps for gap in entry for end in gap})
+    return [
+        {
+            (a, b)
+            for start, stop in entry
+            for a, b in pairwise(end for end in ends if start <= end <= stop)
+        }
+        for entry in gaps
+    ]
+
+
+def _read_shard(
+    source: Source,
+    indices: range,
+    extractors: Sequence[Reader],
+    measures: Sequence[Reader],
+    batch_size: int,
+    timing: Timing,
+) -> dict[str | None, Shard]:
+    """Read a range of images once and feed them to every reader that lacks them."""
+    batches: list[ImageBatch] = []
+    extracted: dict[str, list[Extracted]] = {reader.label: [] for reader in extractors}
+    measured: dict[str, list[dict[str, Any]]] = {reader.label: [] for reader in measures}
+    stream = source.read(indices, batch_size)
+    while True:
+        started = time.perf_counter()
+        batch = next(stream, None)
+        timing.source_seconds += time.perf_counter() - started
+        if batch is None:
+            break
+        started = time.perf_counter()
+        if len(batch.indices):
+            for reader in extractors:
+                extracted[reader.label].append(reader.read(batch.images))
+            for reader in measures:
+                measured[reader.label].append(dict(reader.read(batch)))
+        timing.extract_seconds += time.perf_counter() - started
+        timing.images += len(batch.indices)
+        batches.append(replace(batch, images=batch.images[:0], encoded=None))
+    return _assemble(source, batches, extractors, extracted, measures, measured)
+
+
+def _assemble(
+    source: Source,
+    batches: list[ImageBatch],
+    extractors: Sequence[Reader],
+    extracted: dict[str, list[Extracted]],
+    measures: Sequence[Reader],
+    measured: dict[str, list[dict[str, Any]]],
+) -> dict[str | None, Shard]:
+    """Put the batches of a range together, in order of index."""
+    indices = torch.cat([batch.indices for batch in batches])
+    order = torch.argsort(indices)
+    base = {"indices": indices[order]}
+    excluded = tuple(sorted((e for b in batches for e in b.excluded), key=lambda e: e.index))
+
+    def in_order(values: list[Any]) -> list[Any]:
+        return [values[i] for i in order.tolist()]
+
+    names = [name for b in batches for name in (b.names or map(str, b.indices.tolist()))]
+    labels = [
+        None if b.labels is None else source.classes[int(b.labels[i])]
+        for b in batches
+        for i in range(len(b.indices))
+    ]
+    columns = {"name": in_order(names), "label": in_order(labels)}
+    shards: dict[str | None, Shard] = {None: Shard(base, columns, excluded)}
+    for reader in extractors:
+        tensors = dict(base)
+        rows = extracted[reader.label]
+        tensors["features"] = _rows([r.features for r in rows], order, reader.read.d)
+        if reader.classes:
+            logits = [r.logits for r in rows if r.logits is not None]
+            tensors["logits"] = _rows(logits, order, len(reader.classes))
+        shards[reader.label] = Shard(tensors, {}, excluded)
+    for reader in measures:
+        parts = measured[reader.label]
+        columns = {c: in_order([v for p in parts for v in p[c]]) for c in reader.read.columns}
+        shards[reader.label] = Shard(base, columns, excluded)
+    return shards
+
+
+def _rows(parts: list[Tensor], order: Tensor, d: int) -> Tensor:
+    return torch.cat(parts).float()[order] if parts else torch.empty(0, d)
+
+
+def _refuse_bad(name: str, excluded: list[Excluded], n: int, skip_bad: float) -> None:
+    if len(excluded) <= skip_bad * n:
+        return
+    listed = "; ".join(f"{e.name}: {e.reason}" for e in excluded[:5])
+    more = f"; and {len(excluded) - 5} more" if len(excluded) > 5 else ""
+    allowed = f"{skip_bad:.2%} may be" if skip_bad else "none may be"
+    raise ImageError(
+        f"{name}: {len(excluded)} of {n} images cannot be used, {allowed}: {listed}{more}. Repair "
+        f"or remove them, or allow it with --skip-bad {max(len(excluded) / n, 0.0001):.4f}"
+    )
+
+
+def _in_memory(features: StoredFeatures) -> FeatureSet:
+    if features.n * features.d * 4 > _IN_MEMORY_BYTES:
+        return features
+    return TensorFeatures(torch.cat(list(features.blocks())))

@@ -1,0 +1,1 @@
+"""From influence to estimates: standard errors, intervals, paired differences, ranks. Pure."""

@@ -1,0 +1,63 @@
+"""Weights on disk: safetensors in half precision, with all that is needed to rebuild the model."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+Config = TypeVar("Config")
+
+
+def save_weights(
+    path: str | Path, model: nn.Module, *, family: str, config: Any, metadata: Mapping[str, Any]
+) -> None:
+    """Write ``model`` in float16, its dataclass ``config``, and ``metadata`` (values as JSON)."""
+    tensors = {name: to_storage(tensor) for name, tensor in model.state_dict().items()}
+    header = {"family": family, "config": json.dumps(asdict(config))}
+    header |= {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in metadata.items()
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    save_file(tensors, unfinished, metadata=header)
+    os.replace(unfinished, path)
+
+
+def read_config(path: str | Path, family: str, config_type: type[Config]) -> Config:
+    """The config that ``path`` was written with.
+
+    Raises:
+        ValueError: the file holds another family, or was not written by :func:`save_weights`.
+    """
+    header = read_metadata(path)
+    if header.get("family") != family:
+        raise ValueError(f"{path} holds the family {header.get('family')!r}, not {family!r}")
+    return config_type(**json.loads(header["config"]))
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file."""
+    with safe_open(path, framework="pt") as weights:
+        return dict(weights.metadata() or {})
+
+
+def load_weights(path: str | Path, model: nn.Module) -> None:
+    """Fill ``model``, which computes in float32, from ``path``, and put it in eval mode."""
+    # Copying into the model's own tensors converts float16 to float32.
+    model.load_state_dict(load_file(path))
+    model.eval()
+
+
+def to_storage(tensor: Tensor) -> Tensor:
+    """``tensor`` as it is stored: float16 where it is floating-point."""
+    tensor = tensor.detach().cpu()
+    return tensor.to(torch.float16).contiguous() if tensor.is_floating_point() else tensor

@@ -1,0 +1,164 @@
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+from benchgen.errors import UsageError, WeightsError
+from benchgen.features import inception
+from benchgen.images.resize import Rule, resize
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """torch-fidelity's own network with random weights, and the file that holds these."""
+
+    network: Any
+    path: Path
+    sha256: str
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        kind = module.FeatureExtractorInceptionV3
+        with (
+            mock.patch.object(module, "load_state_dict_from_url", return_value={}),
+            mock.patch.object(kind, "load_state_dict"),
+        ):
+            network = kind("inception-v3-compat", ["2048", "logits_unbiased"])
+        for part in network.modules():
+            if isinstance(part, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(part.weight)
+            elif isinstance(part, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(part.weight, 0.8, 1.2)
+                torch.nn.init.normal_(part.bias, std=0.1)
+                assert part.running_mean is not None
+                assert part.running_var is not None
+                torch.nn.init.normal_(part.running_mean, std=0.1)
+                torch.nn.init.uniform_(part.running_var, 0.8, 1.2)
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save(network.state_dict(), path)
+    return Oracle(network, path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@pytest.fixture(scope="module")
+def extractor(oracle: Oracle) -> inception.Inception:
+    return inception.load("cpu", oracle.path, oracle.sha256)
+
+
+def photos(n: int, height: int, width: int) -> torch.Tensor:
+    """Smooth noise: neither flat nor white."""
+    generator = torch.Generator().manual_seed(n)
+    small = torch.rand(n, 3, 5, 5, generator=generator) * 255
+    large = torch.nn.functional.interpolate(small, (height, width), mode="bicubic")
+    return large.clamp(0, 255).round().to(torch.uint8)
+
+
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize(("n", "height", "width"), [(12, 32, 32), (1, 299, 299), (2, 310, 420)])
+def test_tf1_equals_torch_fidelity(
+    oracle: Oracle, extractor: inception.Inception, n: int, height: int, width: int
+) -> None:
+    images = photos(n, height, width)
+    with torch.no_grad():
+        features, logits = oracle.network(images)
+    found = extractor(images)
+    assert found.logits is not None
+    assert found.features.shape == (n, 2048)
+    assert found.logits.shape == (n, 1008)
+    assert found.features.dtype == found.logits.dtype == torch.float32
+    assert relative_error(found.features, features) < 1e-5
+    assert relative_error(found.logits, logits) < 1e-5
+
+
+@pytest.mark.parametrize("rule", ["tf1", "clean", "pytorch-fid"])
+def test_each_protocol_feeds_the_network_its_own_input(
+    extractor: inception.Inception, monkeypatch: pytest.MonkeyPatch, rule: Rule
+) -> None:
+    fed: list[torch.Tensor] = []
+
+    def trunk(images: torch.Tensor) -> torch.Tensor:
+        fed.append(images)
+        return torch.zeros(len(images), 2048, 1, 1)
+
+    monkeypatch.setattr(extractor, "_rule", rule)
+    monkeypatch.setattr(extractor, "_trunk", trunk)
+    images = photos(3, 310, 420)
+    images[0], images[1] = 0, 255
+    extractor(images)
+    scale, white = (127.5, 1.0) if rule == "pytorch-fid" else (128.0, 127 / 128)
+    torch.testing.assert_close(fed[0][0], torch.full((3, 299, 299), -1.0))
+    torch.testing.assert_close(fed[0][1], torch.full((3, 299, 299), white))
+    torch.testing.assert_close(fed[0][2], resize(images[2:], 299, rule)[0] / scale - 1)
+
+
+def test_rows_come_in_order_over_chunks(
+    extractor: inception.Inception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = photos(3, 40, 40)
+    whole = extractor(images)
+    monkeypatch.setattr(inception, "_CHUNK", 2)
+    parts = extractor(images)
+    assert relative_error(parts.features, whole.features) < 1e-5
+    empty = extractor(images[:0])
+    assert empty.features.shape == (0, 2048)
+    assert empty.logits is not None
+    assert empty.logits.shape == (0, 1008)
+
+
+def test_what_it_says_of_itself(oracle: Oracle, extractor: inception.Inception) -> None:
+    assert (extractor.d, len(extractor.classes)) == (2048, 1008)
+    assert extractor.fingerprint == {
+        "network": "inception-v3-compat",
+        "weights": oracle.sha256,
+        "layer": "2048",
+        "resize": "tf1",
+        "arithmetic": "float32",
+    }
+
+
+def test_loading_leaves_the_random_state_alone(oracle: Oracle) -> None:
+    before = torch.get_rng_state()
+    inception.load("cpu", oracle.path, oracle.sha256)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_other_weights_need_their_sha256(oracle: Oracle) -> None:
+    with pytest.raises(WeightsError) as caught:
+        inception.load("cpu", oracle.path)
+    message = str(caught.value)
+    assert f"has sha256 {oracle.sha256}; expected {inception.SHA256}" in message
+    assert "pass the file's own sha256 as weights_sha256" in message
+    with pytest.raises(WeightsError, match="expected 0000"):
+        inception.load("cpu", oracle.path, "0" * 64)
+
+
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.zeros(2)}, path)
+    with pytest.raises(WeightsError, match="are not the FID Inception's"):
+        inception.load("cpu", path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_missing_weights_and_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHGEN_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("BENCHGEN_OFFLINE", "1")
+    with pytest.raises(WeightsError, match=inception.URL):
+        inception.load("cpu")
+    with pytest.raises(WeightsError, match="is no file"):
+        inception.load("cpu", tmp_path / "absent.pth")
+    with pytest.raises(UsageError, match="weights_sha256 needs weights"):
+        inception.load("cpu", weights_sha256="0" * 64)
+    with pytest.raises(UsageError, match="known: tf1, pytorch-fid, clean"):
+        inception.load("cpu", resize="lanczos")  # type: ignore[arg-type]

@@ -1,0 +1,213 @@
+"""Runs: what they write, that they resume and extend without sampling anything twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import pytest
+
+import benchgen
+from benchgen.errors import SuiteError
+from benchgen.runs.documents import json_schema
+from benchgen.suite import Suite
+from tests.runs.conftest import Blobs
+
+EXHIBITS = 64 + 12 + 12
+
+
+def values(directory: Path) -> dict[str, str]:
+    """Everything that a run says, as text; what it took is left out."""
+    found = {}
+    for path in sorted((directory / "results").iterdir()):
+        document = json.loads(path.read_text())
+        del document["execution"]
+        found[path.name] = json.dumps(document)
+    return found
+
+
+def scored(indices: list[int]) -> Counter[int]:
+    """How often each index was sampled for scoring: the purity probe (0, 1, and both together)
+    and the report's pictures, which come last, are set aside."""
+    probe, rest = indices[:4], indices[4:]
+    assert sorted(probe) == [0, 0, 1, 1]
+    return Counter(rest)
+
+
+def test_a_run_leaves_documents_columns_images_and_a_report(blobs: Blobs, tmp_path: Path) -> None:
+    run = benchgen.run(blobs.suite(), tmp_path / "run")
+    assert run.document.status == "complete"
+    assert list(run) == ["blobs", "real", "noise"]
+    schema = json_schema()
+    for path in [run.directory / "run.json", *(run.directory / "results").iterdir()]:
+        jsonschema.validate(json.loads(path.read_text()), schema)
+    result = run["blobs"]
+    assert result.document.source.index_pure is True
+    assert result.document.n == 300
+    assert {r.metric for r in result.document.estimates} == {
+        "fid",
+        "kid",
+        "is",
+        "precision",
+        "coverage",
+    }
+    columns = result.columns
+    assert list(columns["index"]) == list(range(300))
+    assert {"class@digits", "brightness", "influence.fid@digits"} <= set(columns)
+    estimate = result.estimate("kid")
+    assert estimate.influence.fake is not None
+    assert abs(float(estimate.influence.fake.mean())) < 1e-9
+    assert len(result.reference_columns) == 300
+    exhibits = result.document.exhibits
+    assert (len(exhibits.sample), len(exhibits.raising), len(exhibits.lowering)) == (64, 12, 12)
+    assert all((run.directory / e.file).is_file() for e in exhibits.sample + exhibits.raising)
+    assert exhibits.raising[0].influence == pytest.approx(columns["influence.fid@digits"].max())
+    assert run.report.is_file()
+    assert not pd.isna(run.table()["value"]).any()
+
+
+def test_rank_of_ceiling_and_floor(blobs: Blobs, tmp_path: Path) -> None:
+    table = benchgen.run(blobs.suite(), tmp_path / "run").table()
+    for metric in ("fid", "kid"):
+        lines = table[table.metric == metric].set_index("row")
+        assert list(lines.index)[0] == "real"
+        assert lines.high["real"] < lines.low["blobs"]
+        assert list(lines.index)[-1] == "noise" or lines.low["noise"] > lines.high["real"]
+
+
+def test_a_finished_run_is_a_no_op(blobs: Blobs, tmp_path: Path) -> None:
+    benchgen.run(blobs.suite(), tmp_path / "run")
+    blobs.sampled()
+    before = values(tmp_path / "run")
+    benchgen.run(blobs.suite(), tmp_path / "run")
+    assert blobs.sampled() == []
+    assert values(tmp_path / "run") == before
+
+
+def test_extending_n_samples_only_what_is_new(blobs: Blobs, tmp_path: Path) -> None:
+    benchgen.run(blobs.suite(500), tmp_path / "run")
+    blobs.sampled()
+    benchgen.run(blobs.suite(1000), tmp_path / "run")
+    sampled = blobs.sampled()
+    assert sampled[:500] == list(range(500, 1000))
+    assert len(sampled) <= 500 + EXHIBITS
+    fresh = tmp_path / "fresh"
+    benchgen.run(blobs.suite(1000), fresh)
+    assert values(fresh) == values(tmp_path / "run")
+
+
+def test_more_generators_and_metrics_extend_a_run(blobs: Blobs, tmp_path: Path) -> None:
+    benchgen.run(blobs.suite(), tmp_path / "run")
+    blobs.sampled()
+    suite = blobs.suite()
+    more = suite.replace(
+        generators=[*suite.generators, {"source": "acme/blobs", "name": "twin"}],
+        metrics=[*suite.metrics, {"id": "recall"}],
+    )
+    run = benchgen.run(more, tmp_path / "run")
+    assert list(run) == ["blobs", "twin", "real", "noise"]
+    assert run["twin"].estimate("recall").value == run["blobs"].estimate("recall").value
+    assert len(blobs.sampled()) <= 2 * EXHIBITS  # pictures alone: features were in the store
+
+
+def test_another_suite_in_the_same_directory_is_refused(blobs: Blobs, tmp_path: Path) -> None:
+    benchgen.run(blobs.suite(), tmp_path / "run")
+    with pytest.raises(SuiteError, match=r"seed was 0, is 1\); choose another --out"):
+        benchgen.run(blobs.suite().replace(seed=1), tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(SuiteError, match="is not empty and holds no run"):
+        benchgen.run(blobs.suite(), tmp_path / "mine")
+
+
+def test_a_generator_that_fails_half_way_loses_nothing(blobs: Blobs, tmp_path: Path) -> None:
+    run = benchgen.run(blobs.suite(1000, fail_at=700), tmp_path / "run")
+    assert run.document.status == "incomplete"
+    assert (
+        "acme/blobs raised RuntimeError while sampling images 625 to 749: out of luck"
+        in (run.failures["blobs"])
+    )
+    assert run["real"].document.error is None
+    assert scored(blobs.sampled())[0] == 1
+    blobs.mend()
+    run = benchgen.run(blobs.suite(1000, fail_at=700), tmp_path / "run")
+    assert run.document.status == "complete"
+    assert blobs.sampled()[:500] == list(range(500, 1000))
+    assert run.failures == {}
+
+
+@pytest.mark.slow
+def test_ten_kills_change_no_value_and_sample_nothing_twice(blobs: Blobs, tmp_path: Path) -> None:
+    _kill_and_resume(blobs, tmp_path, kills=10)
+
+
+def test_kills_change_no_value_and_sample_nothing_twice(blobs: Blobs, tmp_path: Path) -> None:
+    _kill_and_resume(blobs, tmp_path, kills=2)
+
+
+def _kill_and_resume(blobs: Blobs, tmp_path: Path, kills: int) -> None:
+    """SIGKILL the run at random moments; each restart uses the same command."""
+    suite = tmp_path / "suite.toml"
+    suite.write_text(blobs.suite(2000, slow=0.15).toml())
+    command = [sys.executable, "-m", "benchgen", "run", str(suite), "--out", str(tmp_path / "run")]
+    environment = _environment(tmp_path)
+    chance = random.Random(4)
+    for _ in range(kills):
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(chance.uniform(2.0, 9.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(e) for e in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    shards = Counter((e["row"], e["start"]) for e in events if e["event"] == "shard")
+    assert max(shards.values()) == 1
+    asked = blobs.sampled()
+    drawn_again = len(asked) - 2000
+    # Each kill may lose the shard in flight; each start of a row's end draws the pictures anew.
+    assert drawn_again <= 4 + (kills + 1) * EXHIBITS + kills * (250 + 4)
+    fresh = benchgen.run(Suite.load(suite), tmp_path / "fresh")
+    assert values(fresh.directory) == values(tmp_path / "run")
+
+
+def _environment(tmp_path: Path) -> dict[str, str]:
+    import os
+
+    return {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path / "site"),
+        "BENCHGEN_CACHE": str(tmp_path / "other-cache"),
+    }
+
+
+def test_scores_do_not_depend_on_batch_size(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {}
+    for batch_size in (1, 7, 256):
+        monkeypatch.setenv("BENCHGEN_CACHE", str(tmp_path / f"cache-{batch_size}"))
+        suite = blobs.suite(250).replace(execution={"batch_size": batch_size})
+        runs[batch_size] = benchgen.run(suite, tmp_path / f"run-{batch_size}")["blobs"]
+    for other in (7, 256):
+        for metric in ("fid", "kid", "is"):
+            one, two = runs[1].record(metric), runs[other].record(metric)
+            assert one.value is not None
+            assert two.value is not None
+            assert one.stderr is not None
+            assert abs(one.value - two.value) < 1e-3 * one.stderr
+        for metric in ("precision", "coverage"):
+            one, two = runs[1].record(metric), runs[other].record(metric)
+            assert one.value is not None
+            assert two.value is not None
+            counted = one.n if metric == "precision" else one.m
+            assert abs(one.value - two.value) * (counted or 0) <= 2

@@ -1,0 +1,142 @@
+"""The README and the documentation say what the code does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import benchgen
+from benchgen import errors
+from benchgen.cli import help_pages
+from benchgen.host import hookspecs
+from benchgen.host.loader import HOOKS, host
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_SHELL = {"console", "bash", "sh", "shell"}
+
+
+def documented_commands() -> Iterator[tuple[str, str]]:
+    """Every call of benchgen in a shell block: (page, command)."""
+    for page in PAGES:
+        for language, block in _FENCE.findall(page.read_text(encoding="utf-8")):
+            if language not in _SHELL:
+                continue
+            lines = block.replace("\\\n", " ").splitlines()
+            if language == "console":  # lines without a prompt are output
+                lines = [line.lstrip()[2:] for line in lines if line.lstrip().startswith("$ ")]
+            for part in (part for line in lines for part in line.split("&&")):
+                if re.match(r"\s*(\w+=\S*\s+)*(\S*/)?benchgen(\s|$)", part):
+                    yield page.name, part.strip()
+
+
+@pytest.mark.parametrize(("page", "command"), list(documented_commands()))
+def test_documented_command_parses(page: str, command: str) -> None:
+    words = shlex.split(command, comments=True)
+    while "=" in words[0]:  # variables set for this command
+        words.pop(0)
+    words[0] = "benchgen"
+    known = dict(help_pages.commands())
+    path = next((p for p in sorted(known, key=len, reverse=True) if _starts_with(words, p)), None)
+    assert path is not None, f"{page}: no such command: {command}"
+    arguments = words[len(path.split()) :]
+    # Parses options and arguments as the command line does, and calls nothing.
+    with known[path].make_context(path, arguments) as context:
+        assert context.command is known[path]
+
+
+def test_documentation_has_commands() -> None:
+    pages = {page for page, _ in documented_commands()}
+    assert {"README.md", "guide.md", "plugins.md"} <= pages
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    blocks = [block for language, block in _FENCE.findall(_read("README.md")) if language == "bash"]
+    setup, tests = (block.strip() for block in blocks[:2])
+    assert setup.endswith(".venv/bin/benchgen run")
+    assert tests.endswith("tox -e tests")
+    assert "\n" not in setup + tests
+    assert tests in _read(".ci/run").splitlines()
+
+
+def test_every_hook_is_documented() -> None:
+    specified = {name for name in vars(hookspecs) if name.startswith("benchgen_")}
+    assert specified == set(HOOKS)
+    page = _read("docs/plugins.md")
+    assert [name for name in sorted(specified) if f"`{name}`" not in page] == []
+
+
+def test_every_metric_has_a_section() -> None:
+    headings = re.findall(r"^#{2,4} .+$", _read("docs/metrics.md"), re.MULTILINE)
+    words = {word for heading in headings for word in re.findall(r"[\w-]+", heading)}
+    api = _read("docs/api.md")
+    for registered in host().all("metric"):
+        if registered.distribution == "benchgen":
+            assert registered.spec.name in words, f"docs/metrics.md: {registered.spec.name}"
+            assert f"| `{registered.spec.name}` |" in api, f"docs/api.md: {registered.spec.name}"
+
+
+def test_every_metric_parameter_is_in_the_api_table() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*?) \|", _read("docs/api.md"), re.MULTILINE)
+    told = dict(rows)
+    for registered in host().all("metric"):
+        if registered.distribution != "benchgen" or told[registered.spec.name].startswith("as "):
+            continue
+        for parameter in registered.spec.parameters:
+            assert f"`{parameter}`" in told[registered.spec.name], registered.id
+
+
+def test_every_public_name_is_documented() -> None:
+    page = _read("docs/api.md")
+    missing = [
+        name
+        for name in benchgen.__all__
+        if not re.search(rf"`(benchgen\.)?{re.escape(name)}[`(]", page)
+    ]
+    assert missing == []
+
+
+def test_every_exception_is_documented_with_its_exit_code() -> None:
+    page = _read("docs/api.md")
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        row = f"| `{name}` | {kind.exit_code} | `{kind.__base__.__name__}` |"
+        assert row in page, f"docs/api.md lacks the row {row}"
+
+
+def test_every_field_of_a_suite_is_in_the_guide() -> None:
+    from benchgen.suite import ExecutionChoice, GeneratorChoice, ReferenceChoice, Suite
+
+    block = next(b for lang, b in _FENCE.findall(_read("docs/guide.md")) if lang == "toml")
+    models: list[Any] = [Suite, ReferenceChoice, GeneratorChoice, ExecutionChoice]
+    fields = {name for model in models for name in model.model_fields}
+    assert [name for name in sorted(fields) if not re.search(rf"\b{name}\b", block)] == []
+    example = Suite.parse(block, where="docs/guide.md")
+    assert example.metrics[1].convention == "torch-fidelity"
+
+
+def test_help_pages_are_not_stale() -> None:
+    assert _read("docs/cli.md") == help_pages.page(), (
+        "docs/cli.md is stale: python -m benchgen.cli.help_pages > docs/cli.md"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_files_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def _starts_with(words: list[str], path: str) -> bool:
+    return words[: len(path.split())] == path.split()
+
+
+def _read(relative: str) -> str:
+    return (ROOT / relative).read_text(encoding="utf-8")
