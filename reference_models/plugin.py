@@ -24,14 +24,20 @@ _MNIST = (
 @hookimpl
 def benchgen_generators() -> list[GeneratorSpec]:
     """Every model whose weights are here."""
-    return [
-        _spec("vae", "convolutional VAE with a flow prior, class-conditional (Kingma & Welling)"),
-        _spec("gan", "convolutional GAN, hinge loss, projection discriminator (Miyato & Koyama)"),
-    ]
+    return [_spec(f, d) for f, d in _DESCRIPTIONS.items() if _weights(f).is_file()]
+
+
+_DESCRIPTIONS = {
+    "vae": "convolutional VAE with a flow prior, class-conditional (Kingma & Welling 2014)",
+    "gan": "convolutional GAN, hinge loss, projection discriminator (Miyato & Koyama 2018)",
+}
+
+
+def _weights(family: str) -> Path:
+    return WEIGHTS / f"mnist-{family}.safetensors"
 
 
 def _spec(family: str, description: str) -> GeneratorSpec:
-    weights = WEIGHTS / f"mnist-{family}.safetensors"
     return GeneratorSpec(
         name=family,
         factory=f"reference_models.plugin:ClassConditional.{family}",
@@ -42,7 +48,7 @@ def _spec(family: str, description: str) -> GeneratorSpec:
         classes=tuple(str(digit) for digit in range(10)),
         license="Apache-2.0",
         training_data=_MNIST,
-        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        weights_sha256=hashlib.sha256(_weights(family).read_bytes()).hexdigest(),
     )
 
 
@@ -58,7 +64,7 @@ class ClassConditional:
         """The VAE trained on MNIST."""
         from reference_models import vae
 
-        model = vae.load(WEIGHTS / "mnist-vae.safetensors")
+        model = vae.load(_weights("vae"))
         return cls(model, model.config.latent_dim)
 
     @classmethod
@@ -66,7 +72,7 @@ class ClassConditional:
         """The generator of the GAN trained on MNIST."""
         from reference_models import gan
 
-        model = gan.load(WEIGHTS / "mnist-gan.safetensors")
+        model = gan.load(_weights("gan"))
         return cls(model, model.config.latent_dim)
 
     def sample(self, batch: SampleBatch) -> Tensor:

@@ -50,6 +50,3 @@ def main() -> None:
     except BenchgenError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("interrupted; the same command goes on from here", err=True)
-        sys.exit(130)

@@ -39,8 +39,10 @@ class RichObserver:
         self._progress.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._progress.stop()
+        if kind is KeyboardInterrupt:
+            self._console.print("interrupted; the same command goes on from here")
 
     def begin(self, row: str, total: int, done: int) -> None:
         """Show a bar for the row, starting at what is stored already."""

@@ -50,7 +50,8 @@ def run(
     """Sample, score and compare generators; resume or extend a run that was begun.
 
     Without arguments it compares the bundled models of handwritten digits. The same command
-    again goes on where it stopped; more images (-n) or generators extend the run.
+    again goes on where it stopped, and a larger -n extends the run; with --out, more generators
+    and metrics extend it too.
     """
     changes: dict[str, Any] = {
         "n": n,

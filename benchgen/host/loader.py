@@ -163,7 +163,7 @@ class Host:
                 _check_hooks(implementation)
                 self._manager.register(implementation, name)
                 plugin.specs = list(self._collect(name))
-            except Exception as error:  # a plugin may raise anything; it must not hurt the rest
+            except (Exception, SystemExit) as error:  # whatever it raises must not hurt the rest
                 plugin.state, plugin.reason = "broken", f"{type(error).__name__}: {error}"
                 plugin.specs = []
         return plugin

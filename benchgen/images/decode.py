@@ -17,6 +17,15 @@ MAX_PIXELS = 2**26
 # EPS reader, for one, starts an external program).
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
+# What a report says of images that carry a flag.
+CHANGES = {
+    "first-frame": "have several frames or pages, of which the first was taken",
+    "rotated": "were turned as their EXIF orientation says",
+    "16-bit": "have 16 bits a channel and were reduced to 8",
+    "cmyk": "are CMYK and were converted to RGB",
+    "composited": "are partly transparent and were composited on white",
+}
+
 # Raised whenever the same bytes decode to other pixels; part of what identifies a folder.
 VERSION = "1"
 
@@ -31,8 +40,7 @@ class Decoded:
 
     Attributes:
         image: uint8 ``[3, H, W]``.
-        flags: What had to be changed on the way, in this order and these words: "first-frame"
-            (of several), "rotated" (by EXIF), "16-bit", "cmyk", "composited" (on white).
+        flags: What had to be changed on the way: keys of ``CHANGES``, in its order.
     """
 
     image: Tensor

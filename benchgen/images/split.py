@@ -1,4 +1,4 @@
-"""Parts of a source: a subset by index, and the fixed split into two halves."""
+"""Parts and orders of a source: a subset by index, a fixed shuffle, and two halves."""
 
 from __future__ import annotations
 
@@ -42,6 +42,15 @@ def halves(source: Source) -> tuple[Source, Source]:
         Subset(source, [at for at in order if at not in second], f"{source.name} (first half)"),
         Subset(source, [at for at in order if at in second], f"{source.name} (second half)"),
     )
+
+
+def shuffled(source: Source) -> Source:
+    """A finite source in the fixed pseudo-random order of a hash of its fingerprint.
+
+    Files come sorted by path, class by class; in this order the first N are a fair sample.
+    """
+    order = sorted(range(source.size or 0), key=lambda at: _key(source.fingerprint, at))
+    return Subset(source, order, source.name)
 
 
 class Subset:

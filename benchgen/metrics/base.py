@@ -93,6 +93,14 @@ class Score:
 class Family(Protocol):
     """Metrics that share their costly part. Constructed with the parameters of the metric."""
 
+    @property
+    def parameters(self) -> Mapping[str, str | int | float | bool | None]:
+        """What decides the numbers, defaults and conventions resolved: part of the fingerprint.
+
+        Two ways to ask for the same computation give equal parameters.
+        """
+        ...
+
     def prepare(self, real: FeatureSet | None) -> Any:
         """Do once per reference what does not depend on the generator."""
         ...

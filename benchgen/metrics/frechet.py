@@ -38,6 +38,11 @@ class Frechet:
     def __init__(self, convention: str | None = None) -> None:
         require_convention(convention, ("torch-fidelity",), "fid")
 
+    @property
+    def parameters(self) -> Mapping[str, str | int | float | bool | None]:
+        """There are none: every known convention computes the same."""
+        return {}
+
     def prepare(self, real: FeatureSet | None) -> _Reference:
         """Moments and matrix square roots of the reference (feature rows ``[m, d]``).
 

@@ -36,6 +36,11 @@ class InceptionScore:
         if self._splits < 1:
             raise MetricError(f"is: splits is {self._splits}; use 1 or more")
 
+    @property
+    def parameters(self) -> Mapping[str, str | int | float | bool | None]:
+        """How many splits, and whether of shuffled images; one split needs no shuffling."""
+        return {"splits": self._splits, "shuffled": self._shuffles and self._splits > 1}
+
     def prepare(self, real: FeatureSet | None) -> None:
         """The reference does not enter."""
 

@@ -56,6 +56,17 @@ class Kernel:
         if subset_size < 2:
             raise MetricError(f"kid: subset_size is {subset_size}; use 2 or more")
 
+    @property
+    def parameters(self) -> Mapping[str, str | int | float | bool | None]:
+        """How many subsets of which size and seed; the exact estimate has no others."""
+        if self._subsets is None:
+            return {"subsets": None}
+        return {
+            "subsets": self._subsets,
+            "subset_size": self._subset_size,
+            "seed": self._seed,
+        }
+
     def prepare(self, real: FeatureSet | None) -> _Reference:
         """Kernel sums within the reference (feature rows ``[m, d]``).
 

@@ -64,6 +64,11 @@ class Neighbours:
         if self._boundary not in ("<=", "<"):
             raise MetricError(f"boundary is {self._boundary!r}; use '<=' or '<'")
 
+    @property
+    def parameters(self) -> Mapping[str, str | int | float | bool | None]:
+        """Which neighbour sets the radius, and whether the boundary counts."""
+        return {"k": self._k, "boundary": self._boundary}
+
     def prepare(self, real: FeatureSet | None) -> _Reference:
         """Neighbour lists of the reference (feature rows ``[m, d]``).
 

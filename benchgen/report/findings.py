@@ -164,9 +164,9 @@ def _verb(names: Sequence[str]) -> str:
 
 
 def _ahead(a: Line | None, b: Line | None) -> bool:
-    if a is None or b is None or a.rank is None or b.rank is None:
+    if a is None or b is None or a.place is None or b.place is None:
         return False
-    if a.rank.rank == 1 and not b.rank.tied_with_best:
+    if a.place.rank == 1 and not b.place.tied_with_best:
         return True
-    worst, best = a.rank.highest, b.rank.lowest
+    worst, best = a.place.highest, b.place.lowest
     return worst is not None and best is not None and worst < best

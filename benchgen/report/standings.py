@@ -105,7 +105,7 @@ class Column:
     """One metric on one extractor.
 
     ``cells`` holds generators best first, then those without a rank, then ``real`` and ``noise``.
-    ``all_lines`` is the standing of every row when the bounds are ranked along.
+    ``all_lines`` is every row's line by name, the bounds' too.
     """
 
     metric: MetricRecord
@@ -197,17 +197,9 @@ class Standings:
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The metrics in the order of the suite."""
-        generators = Comparison(
-            self.comparison.runs,
-            {name: self._rows[name].result for name in self._generator_names},
-        )
-        alone = {(board.metric.id, board.extractor): board for board in generators.boards}
         boards = self.comparison.boards
         several = len({board.extractor for board in boards}) > 1
-        return tuple(
-            self._column(board, alone.get((board.metric.id, board.extractor)), several)
-            for board in boards
-        )
+        return tuple(self._column(board, several) for board in boards)
 
     @property
     def groups(self) -> list[tuple[bool, str | None, tuple[Column, ...]]]:
@@ -257,23 +249,17 @@ class Standings:
             rows[name] = Row(name, kind, result, *look)
         return rows
 
-    @property
-    def _generator_names(self) -> list[str]:
-        return [name for name, row in self._rows.items() if row.kind == "generator"]
-
-    def _column(self, board: Board, alone: Board | None, several: bool) -> Column:
-        lines = alone.lines if alone is not None else ()
+    def _column(self, board: Board, several: bool) -> Column:
         cells: list[Cell] = []
-        for line in lines:
-            best = not cells and line.rank is not None
-            tied = not best and line.rank is not None and line.rank.tied_with_best
-            cells.append(Cell(self._rows[line.row], line, board.metric, best, tied))
+        for line in board.lines:
+            if self._rows[line.row].kind == "generator":
+                best = not cells and line.rank is not None
+                tied = not best and line.rank is not None and line.rank.tied_with_best
+                cells.append(Cell(self._rows[line.row], line, board.metric, best, tied))
         everyone = {line.row: line for line in board.lines}
         for name, row in self._rows.items():
             if row.kind != "generator" and name in everyone:
-                line = everyone[name]
-                unranked = Line(name, line.record, unranked=line.unranked)
-                cells.append(Cell(row, unranked, board.metric))
+                cells.append(Cell(row, everyone[name], board.metric))
         name = board.metric.title
         if several and board.extractor is not None:
             name = f"{name} ({board.extractor})"

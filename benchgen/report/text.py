@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv as csv_format
-import io
 import json
 import re
 from collections.abc import Sequence
@@ -18,10 +16,6 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]|~$])")
 _BLOCK_START = re.compile(r"^(\d*)([#+\-=.)])")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_CSV_COLUMNS = (
-    "row", "kind", "metric", "extractor", "value", "stderr", "low", "high", "level", "n", "m",
-    "rank", "rank_low", "rank_high", "tied_with_best", "unit", "fingerprint", "note",
-)  # fmt: skip
 
 
 def markdown(comparison: Comparison | Standings) -> str:
@@ -50,18 +44,12 @@ def markdown(comparison: Comparison | Standings) -> str:
 
 
 def csv(comparison: Comparison | Standings) -> str:
-    """One line per row and metric, raw values, in the columns of `Comparison.table`.
+    """`Comparison.table` as CSV: raw values, what is undefined is empty.
 
-    Ranks are among generators. A text that a spreadsheet would take for a formula gets a leading
-    apostrophe; numbers stay numbers; what is undefined is empty.
+    A text that a spreadsheet would take for a formula gets a leading apostrophe.
     """
-    buffer = io.StringIO()
-    writer = csv_format.writer(buffer, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
-    for column in Standings.of(comparison).columns:
-        for cell in column.cells:
-            writer.writerow([_harmless(value) for value in _flat(column, cell)])
-    return buffer.getvalue()
+    table = Standings.of(comparison).comparison.table()
+    return str(table.map(_harmless).to_csv(index=False, lineterminator="\n"))
 
 
 def json_document(comparison: Comparison | Standings) -> str:
@@ -137,31 +125,6 @@ def _harmless(value: Any) -> Any:
     return value
 
 
-def _flat(column: Column, cell: Cell) -> list[Any]:
-    record, rank = cell.record, cell.line.rank
-    low, high = record.interval or (None, None)
-    return [
-        cell.row.name,
-        cell.row.kind,
-        record.metric,
-        record.extractor,
-        record.value,
-        record.stderr,
-        low,
-        high,
-        record.level,
-        record.n,
-        record.m,
-        rank and rank.rank,
-        rank and rank.lowest,
-        rank and rank.highest,
-        rank and rank.tied_with_best,
-        column.metric.unit,
-        record.fingerprint,
-        cell.footnote or "; ".join(record.notes),
-    ]
-
-
 def _board(column: Column) -> dict[str, Any]:
     metric = column.metric
     return {
@@ -189,6 +152,7 @@ def _line(cell: Cell) -> dict[str, Any]:
         "n": record.n,
         "m": record.m,
         "method": record.method,
+        "place": None if cell.line.place is None else cell.line.place.rank,
         "rank": None if rank is None else rank.rank,
         "rank_interval": None if rank is None else [rank.lowest, rank.highest],
         "best": cell.best,

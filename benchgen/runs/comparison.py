@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from benchgen.errors import NotComparableError, UsageError
+from benchgen.errors import UsageError
 from benchgen.runs.directory import Result, Run
 from benchgen.runs.documents import EstimateRecord, MetricRecord
 from benchgen.runs.fingerprint import differing_fields, require_comparable
@@ -23,17 +23,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Line:
-    """One row's standing on one metric. ``unranked`` says why it has no rank."""
+    """One row's standing on one metric.
+
+    ``place`` is among all rows, ``rank`` among the generators alone: `real` and `noise` are the
+    ceiling and the floor, and take no rank. ``unranked`` says why a row can have neither.
+    """
 
     row: str
     record: EstimateRecord
+    place: Ranked | None = None
     rank: Ranked | None = None
     unranked: str | None = None
 
 
 @dataclass(frozen=True)
 class Board:
-    """One metric on one extractor: its lines, best first, unranked ones last."""
+    """One metric on one extractor: the lines of all rows, best first, unranked ones last."""
 
     metric: MetricRecord
     extractor: str | None
@@ -84,13 +89,18 @@ class Comparison:
         return tuple(self._board(metrics[metric], extractor) for metric, extractor in keys)
 
     def table(self) -> pd.DataFrame:
-        """One line per row and metric: value, stderr, low, high, rank, n and notes."""
+        """One line per row and metric: value, stderr, low, high, place, rank, n and notes.
+
+        ``place`` counts all rows, the best being 1; ``rank`` and the columns after it count
+        generators alone.
+        """
         import pandas as pd
 
-        return pd.DataFrame(
+        table = pd.DataFrame(
             [
                 {
                     "row": line.row,
+                    "kind": self.results[line.row].document.row,
                     "metric": board.metric.id,
                     "extractor": board.extractor,
                     "value": line.record.value,
@@ -100,6 +110,7 @@ class Comparison:
                     "level": line.record.level,
                     "n": line.record.n,
                     "m": line.record.m,
+                    "place": line.place and line.place.rank,
                     "rank": line.rank and line.rank.rank,
                     "rank_low": line.rank and line.rank.lowest,
                     "rank_high": line.rank and line.rank.highest,
@@ -112,10 +123,10 @@ class Comparison:
                 for line in board.lines
             ]
         )
+        whole = ("n", "m", "place", "rank", "rank_low", "rank_high")
+        return table.astype({column: "Int64" for column in whole if column in table})
 
     def _board(self, metric: MetricRecord, extractor: str | None) -> Board:
-        from benchgen.stats.ranking import rank
-
         lines: dict[str, Line] = {}
         prints: dict[str, dict[str, Any]] = {}
         for row, result in self.results.items():
@@ -132,25 +143,41 @@ class Comparison:
                 )
             if differing:
                 reason = (
-                    f"n is {line.record.n} here and {lines[standard].record.n} elsewhere; "
-                    f"{metric.title} depends on n"
+                    f"n is {line.record.n} here and {lines[standard].record.n} elsewhere, and the "
+                    "metric depends on n"
                 )
-                lines[row] = Line(row, line.record, unranked=reason)
+                lines[row] = replace(line, unranked=reason)
             elif line.record.value is None:
-                lines[row] = Line(row, line.record, unranked=line.record.reason or "undefined")
-        ranked = rank(
-            {
-                row: self.results[row].estimate(metric.id, extractor)
-                for row, line in lines.items()
-                if line.unranked is None
-            },
+                lines[row] = replace(line, unranked=line.record.reason or "undefined")
+        places = self._ranked(metric, extractor, lines)
+        competing = {
+            row: line
+            for row, line in lines.items()
+            if self.results[row].document.row == "generator"
+        }
+        ranks = {r.name: r for r in self._ranked(metric, extractor, competing)}
+        ordered = [
+            replace(lines[place.name], place=place, rank=ranks.get(place.name)) for place in places
+        ]
+        ordered += [line for line in lines.values() if line.unranked is not None]
+        return Board(metric, extractor, tuple(ordered))
+
+    def _ranked(
+        self, metric: MetricRecord, extractor: str | None, lines: dict[str, Line]
+    ) -> list[Ranked]:
+        from benchgen.stats.ranking import rank
+
+        estimates = {
+            row: self.results[row].estimate(metric.id, extractor)
+            for row, line in lines.items()
+            if line.unranked is None
+        }
+        return rank(
+            estimates,
             direction=metric.direction,
             shared_reference=True,
             paired=lambda a, b: pairable(self.results[a], self.results[b]),
         )
-        ordered = [Line(r.name, lines[r.name].record, rank=r) for r in ranked]
-        ordered += [line for line in lines.values() if line.unranked is not None]
-        return Board(metric, extractor, tuple(ordered))
 
     def _standard(self, prints: dict[str, dict[str, Any]]) -> str:
         """The row whose fingerprint the others are held against: a generator's, if there is one."""
@@ -194,7 +221,7 @@ def compare(
     pairs, metrics = _pairs(a, b)
     found = [d for one, two in pairs for d in _differences(one, two, metrics)]
     if not found:
-        raise UsageError("the two have no metric in common, so there is nothing to compare")
+        raise UsageError("the two have no metric in common that is defined for both")
     return found
 
 
@@ -267,6 +294,3 @@ def _differences(a: Result, b: Result, metrics: dict[str, MetricRecord]) -> list
 def _same_scores(a: Result, b: Result) -> bool:
     one, two = a.document, b.document
     return one.source.fingerprint == two.source.fingerprint and one.estimates == two.estimates
-
-
-__all__ = ["Board", "Comparison", "Line", "MetricDifference", "NotComparableError", "compare"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from benchgen.features.store import Store
 from benchgen.files import write_atomically
 from benchgen.hashing import digest
 from benchgen.host.loader import host
+from benchgen.images.decode import CHANGES
 from benchgen.images.generated import GeneratedSource
 from benchgen.runs.comparison import Comparison
 from benchgen.runs.directory import Run, influence_column, read_document
@@ -164,7 +166,8 @@ class _Engine:
         seconds = time.perf_counter() - begun
         if isinstance(row.source, GeneratedSource):
             warnings += row.source.warnings
-        records, fingerprints = self._records(scored, passed.n)
+        warnings += _decoding_warnings(passed, row.name)
+        records, fingerprints = self._records(scored)
         columns = self._write_columns(row.name, passed, scored, records)
         return self._document(
             row.__class__(
@@ -237,7 +240,7 @@ class _Engine:
         return result
 
     def _records(
-        self, scored: dict[tuple[Metric, Reader], Estimate], n: int
+        self, scored: dict[tuple[Metric, Reader], Estimate]
     ) -> tuple[list[EstimateRecord], dict[str, dict[str, Any]]]:
         records, fingerprints = [], {}
         for (metric, reader), found in scored.items():
@@ -370,7 +373,9 @@ class _Engine:
         plan = self.plan
         shares = _class_shares(self._reference, plan.extractors) if self._reference else []
         exhibits = []
+        messages = list(plan.messages)
         if self._reference is not None:
+            messages += _decoding_warnings(self._reference, "reference")
             table = self._reference.table([])
             sample = range(min(SAMPLE, len(table["index"])))
             exhibits = save_images(plan.reference, sample, self.directory, "reference", table)
@@ -387,7 +392,7 @@ class _Engine:
                 "reference_sample": exhibits,
                 "metrics": [_metric_record(metric) for metric in plan.metrics],
                 "plugins": _plugin_records(),
-                "messages": plan.messages,
+                "messages": messages,
             }
         )
         write_atomically(self.directory / "run.json", document.model_dump_json(indent=1) + "\n")
@@ -429,6 +434,14 @@ def _without_classifier(metric: Metric, reader: Reader, n: int) -> Estimate:
     return estimate(Score(value=None, reason=reason), n=n, m=None)
 
 
+def _decoding_warnings(passed: Passed, name: str) -> list[str]:
+    """How many images decoding had to change, by what it changed."""
+    counts = Counter(word for flags in passed.table([])["decoding"] for word in flags.split())
+    return [
+        f"{name}: {count} of {passed.n} images {CHANGES[word]}" for word, count in counts.items()
+    ]
+
+
 def _class_shares(passed: Passed, readers: Sequence[Reader]) -> list[ClassShares]:
     shares = []
     for reader in readers:
@@ -449,7 +462,7 @@ def _metric_record(metric: Metric) -> MetricRecord:
     spec = metric.spec
     return MetricRecord(
         id=metric.label,
-        title=spec.title,
+        title=f"{spec.title}{metric.label[len(spec.name) :]}",  # a variant's parameters follow
         direction=spec.direction,
         unit=spec.unit,
         scale=spec.scale,

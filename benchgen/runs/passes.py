@@ -20,8 +20,8 @@ from benchgen.metrics.base import FeatureSet, TensorFeatures
 from benchgen.runs.plan import Reader
 
 _IN_MEMORY_BYTES = 1 << 30
-_LABELS = {"reader": "labels"}
-_PURITY = {"reader": "index purity"}
+_LABELS = {"reader": "labels", "version": "1"}
+_PURITY = {"reader": "index purity", "version": "1"}
 
 
 class Observer(Protocol):
@@ -75,12 +75,13 @@ class Passed:
         return [e for shard in self.labels.shards(self.n) for e in shard.excluded]
 
     def table(self, readers: Sequence[Reader]) -> dict[str, list[Any]]:
-        """Per-image columns: index, name, label, then what classifiers and measures say."""
-        columns: dict[str, list[Any]] = {"index": [], "name": [], "label": []}
+        """Per-image columns: index, name, label, what decoding had to change, and what the
+        readers' classifiers and the measures say."""
+        columns: dict[str, list[Any]] = {"index": [], "name": [], "label": [], "decoding": []}
         for shard in self.labels.shards(self.n):
             columns["index"] += shard.tensors["indices"].tolist()
-            columns["name"] += shard.columns["name"]
-            columns["label"] += shard.columns["label"]
+            for column, values in shard.columns.items():
+                columns[column] += values
         for reader in readers:
             if reader.label in self.extracted and reader.classes:
                 seen = [
@@ -231,7 +232,8 @@ def _assemble(
         for b in batches
         for i in range(len(b.indices))
     ]
-    columns = {"name": in_order(names), "label": in_order(labels)}
+    flags = [" ".join(f) for b in batches for f in (b.flags or [()] * len(b.indices))]
+    columns = {"name": in_order(names), "label": in_order(labels), "decoding": in_order(flags)}
     shards: dict[str | None, Shard] = {None: Shard(base, columns, excluded)}
     for reader in extractors:
         tensors = dict(base)

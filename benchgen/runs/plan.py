@@ -20,7 +20,7 @@ from benchgen.images.array import load_array
 from benchgen.images.folder import FolderSource
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Source
-from benchgen.images.split import halves
+from benchgen.images.split import halves, shuffled
 from benchgen.metrics.base import Family
 from benchgen.runs.documents import SourceRecord
 from benchgen.suite import Chosen, GeneratorChoice, Images, MetricChoice, Suite
@@ -264,6 +264,9 @@ def _with_n(
                     "less, or add images."
                 )
             messages.append(f"row {record.name} has {size} images only; the others have {n}")
+        if size is not None and size > n and record.kind in ("folder", "array"):
+            source = shuffled(source)  # files come class by class: the first n would be unfair
+            record = record.model_copy(update={"fingerprint": source.fingerprint})
         rows.append(Row(kind, source, record, n if size is None else min(n, size)))
     return tuple(rows)
 
@@ -300,7 +303,7 @@ def _metrics(plugins: Host, chosen: Sequence[MetricChoice]) -> tuple[Metric, ...
         key = digest({"factory": spec.factory, **arguments})
         if key not in families:
             families[key] = spec.load(**arguments)
-        parameters = dict(getattr(families[key], "parameters", arguments))
+        parameters = dict(families[key].parameters)
         metrics.append(Metric(_label(choice, chosen), registered, spec, families[key], parameters))
     return tuple(metrics)
 
