@@ -32,7 +32,10 @@ BETA = 0.5
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """The architecture. The label ``classes``, one past the last, stands for "any class"."""
+    """The architecture; ``latent_dim`` is even.
+
+    The label ``classes``, one past the last, stands for "any class".
+    """
 
     latent_dim: int = 16
     label_dim: int = 16

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
+import torch
 
 from benchgen.host.loader import host
 
@@ -55,3 +60,39 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallPl
         return site
 
     return install
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """torch-fidelity's own network with random weights, and the file that holds these."""
+
+    network: Any
+    path: Path
+    sha256: str
+
+
+@pytest.fixture(scope="session")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        kind = module.FeatureExtractorInceptionV3
+        with (
+            mock.patch.object(module, "load_state_dict_from_url", return_value={}),
+            mock.patch.object(kind, "load_state_dict"),
+        ):
+            network = kind("inception-v3-compat", ["2048", "logits_unbiased"])
+        for part in network.modules():
+            if isinstance(part, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(part.weight)
+            elif isinstance(part, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(part.weight, 0.8, 1.2)
+                torch.nn.init.normal_(part.bias, std=0.1)
+                assert part.running_mean is not None
+                assert part.running_var is not None
+                torch.nn.init.normal_(part.running_mean, std=0.1)
+                torch.nn.init.uniform_(part.running_var, 0.8, 1.2)
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save(network.state_dict(), path)
+    return Oracle(network, path, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -71,7 +71,9 @@ class Comparison:
         results: dict[str, Result] = {}
         for run in opened:
             for name, result in run.results.items():
-                if any(_same_scores(result, other) for other in results.values()):
+                if result.document.row != "generator" and any(
+                    _same_scores(result, other) for other in results.values()
+                ):
                     continue
                 unique = counts[name] == 1 or name not in results
                 results[name if unique else f"{run.directory.name}/{name}"] = result

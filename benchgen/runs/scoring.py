@@ -25,7 +25,6 @@ def score(
     clusters: Sequence[Any] | None = None,
     groups: Sequence[Any] | None = None,
     convention: str | None = None,
-    level: float = 0.95,
     **params: Any,
 ) -> Estimate:
     """Score feature rows that you have, with standard error, interval and influence.
@@ -41,11 +40,10 @@ def score(
         groups: One value per generated image; the estimate of each group, at equal n, comes in
             ``Estimate.groups``.
         convention: The tool whose exact definition to follow, such as ``"torch-fidelity"``.
-        level: Confidence level of the interval.
         **params: Parameters of the metric, such as ``k=5``.
 
     Returns:
-        The estimate: value, stderr, interval, n, influence (fake ``[n]``, real ``[m]``), notes.
+        The estimate: value, stderr, 95 % interval, n, influence (fake ``[n]``, real ``[m]``), notes.
 
     Raises:
         UnknownIdError: If there is no such metric.
@@ -65,13 +63,13 @@ def score(
     prepared = family.prepare(reference)
     m = None if reference is None else reference.n
     scored = family.compute(prepared, rows)[spec.name]
-    whole = estimate(scored, n=rows.n, m=m, level=level, clusters=clusters)
+    whole = estimate(scored, n=rows.n, m=m, clusters=clusters)
     if groups is None:
         return whole
     found = {}
     for name, part in _equal_groups(rows, groups).items():
         each = family.compute(prepared, part)[spec.name]
-        found[name] = estimate(each, n=part.n, m=m, level=level)
+        found[name] = estimate(each, n=part.n, m=m)
     return replace(whole, groups=found)
 
 

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from benchgen.host.loader import host
-
 from tests.acceptance.conftest import Command, write_digits
 
 
