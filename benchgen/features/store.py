@@ -149,6 +149,7 @@ class StoredFeatures:
     entry: Entry
     limit: int
     tensor: str
+    strata: Tensor | None = None
 
     @cached_property
     def n(self) -> int:

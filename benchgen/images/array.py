@@ -39,6 +39,8 @@ class ArraySource:
             [0, 1] or not finite.
     """
 
+    stratified = False
+
     def __init__(
         self,
         values: Any,

@@ -41,7 +41,9 @@ def load_digits(part: Literal["reference", "held-out"]) -> Source:
     dealt = by_class[0::2] if part == "reference" else by_class[1::2]
     rows = sorted(dealt, key=keys.__getitem__)
     classes = tuple(str(digit) for digit in range(10))
-    return ArraySource(images[rows], labels[rows], f"digits ({part})", classes=classes)
+    digits = ArraySource(images[rows], labels[rows], f"digits ({part})", classes=classes)
+    digits.stratified = True
+    return digits
 
 
 @lru_cache(maxsize=1)

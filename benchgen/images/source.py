@@ -86,6 +86,14 @@ def known_labels(source: Source) -> Tensor | None:
     return labels
 
 
+def is_stratified(source: Source, n: int) -> bool:
+    """Whether the first ``n`` images hold so many of each label by design, not by chance.
+
+    Such a source has an attribute ``stratified``; a part of it is drawn by chance again.
+    """
+    return bool(getattr(source, "stratified", False)) and n == source.size
+
+
 def checked_indices(source: Source, indices: Sequence[int]) -> list[int]:
     """The indices as plain ints.
 

@@ -38,10 +38,13 @@ def halves(source: Source) -> tuple[Source, Source]:
         classes = labels.tolist()
         dealt = sorted(order, key=classes.__getitem__)  # stable: the hash decides within a class
     second = set(dealt[1::2])
-    return (
-        Subset(source, [at for at in order if at not in second], f"{source.name} (first half)"),
-        Subset(source, [at for at in order if at in second], f"{source.name} (second half)"),
+    first = [at for at in order if at not in second]
+    both = (first, "first half"), ([at for at in order if at in second], "second half")
+    one, two = (
+        Subset(source, half, f"{source.name} ({name})", stratified=labels is not None)
+        for half, name in both
     )
+    return one, two
 
 
 def shuffled(source: Source) -> Source:
@@ -60,13 +63,17 @@ class Subset:
         source: Where they come from.
         indices: Which, each at most once.
         name: What messages and reports call the subset.
+        stratified: Whether the subset holds so many images of each label by design.
 
     Raises:
         ImageError: an index is repeated or beyond the source.
     """
 
-    def __init__(self, source: Source, indices: Sequence[int], name: str) -> None:
+    def __init__(
+        self, source: Source, indices: Sequence[int], name: str, *, stratified: bool = False
+    ) -> None:
         self.name = name
+        self.stratified = stratified
         self._source = source
         self._indices = checked_indices(source, indices)
         self._position = {index: at for at, index in enumerate(self._indices)}

@@ -19,6 +19,10 @@ class FeatureSet(Protocol):
 
     ``n`` rows of ``d`` columns. ``blocks()`` yields them in index order as float tensors
     ``[b, d]`` and may be called any number of times.
+
+    A set may also have an attribute ``strata``: int64 ``[n]``, classes whose shares were fixed
+    when the sample was drawn (so many images of each). Such a sample varies less than one drawn
+    freely, and corrections for small samples must know it.
     """
 
     @property
@@ -35,6 +39,7 @@ class TensorFeatures:
     """A feature set held in memory: ``rows`` is a float tensor ``[n, d]``."""
 
     rows: Tensor
+    strata: Tensor | None = None
 
     @property
     def n(self) -> int:
@@ -147,6 +152,47 @@ def checked_blocks(features: FeatureSet, name: str) -> Iterator[Tensor]:
 def all_rows(features: FeatureSet, name: str) -> Tensor:
     """Every row ``[n, d]`` of a feature set, as stored; raises as ``checked_blocks`` does."""
     return torch.cat(list(checked_blocks(features, name)))
+
+
+@dataclass(frozen=True)
+class Strata:
+    """How a sample was drawn: ``labels`` int64 ``[n]`` from 0, and ``shares`` float64 ``[K]``.
+
+    A sample that was drawn freely is one stratum.
+    """
+
+    labels: Tensor
+    shares: Tensor
+
+    @classmethod
+    def of(cls, features: FeatureSet) -> Strata:
+        """The strata of a feature set; one, where it has none or one holds a single image."""
+        given = getattr(features, "strata", None)
+        if given is not None:
+            _, labels, counts = torch.unique(given, return_inverse=True, return_counts=True)
+            if int(counts.min()) > 1:
+                return cls(labels, counts.double() / features.n)
+        return cls(torch.zeros(features.n, dtype=torch.int64), torch.ones(1, dtype=torch.float64))
+
+    @property
+    def counts(self) -> Tensor:
+        """Images of each stratum, float64 ``[K]``."""
+        return self.shares * len(self.labels)
+
+    @property
+    def members(self) -> Tensor:
+        """Which image is of which stratum, float64 ``[n, K]`` of zeros and ones."""
+        return torch.nn.functional.one_hot(self.labels, len(self.shares)).double()
+
+    def means(self, values: Tensor) -> Tensor:
+        """Mean of each stratum, ``[K, ...]``, of float64 values ``[n, ...]``."""
+        sums = torch.zeros(len(self.shares), *values.shape[1:], dtype=torch.float64)
+        sums.index_add_(0, self.labels, values)
+        return sums / self.counts.reshape(-1, *[1] * (values.ndim - 1))
+
+    def centred(self, values: Tensor) -> Tensor:
+        """Float64 values ``[n]`` less the mean of their stratum: what varies between samples."""
+        return values - self.means(values)[self.labels]
 
 
 def require_real(real: FeatureSet | None, metric: str) -> FeatureSet:

@@ -12,6 +12,7 @@ from benchgen.errors import MetricError
 from benchgen.metrics.base import (
     FeatureSet,
     Score,
+    Strata,
     checked_blocks,
     require_convention,
     require_real,
@@ -191,22 +192,51 @@ def _influence(
 
     ``map_`` takes a centred row to coordinates y in which the covariance is diag(singular²); the
     transport map's quadratic form is then Σ y_i²/s_i. The bias is the second-order term
-    ``(tr S + ½ Σ_ij (E y_i² y_j² - s_i⁴ δ_ij) / (s_i s_j (s_i + s_j))) / n``: the divided
-    differences of the square root, against the sampling covariance of the matrix entries.
+    ``(tr S + ½ Σ_ij Var(y_i y_j) / (s_i s_j (s_i + s_j))) / n``: the divided differences of the
+    square root, against the sampling covariance of the matrix entries. Where the shares of
+    strata were fixed, only what varies within a stratum counts, and the unbiased covariance
+    exceeds the population's by the covariance of the stratum means over n - 1.
     """
     shift = own.mean - other_mean
+    strata = Strata.of(features)
     parts: list[Tensor] = []
     fourth = torch.zeros(len(singular), len(singular), dtype=torch.float64, device=map_.device)
+    sums = torch.zeros(len(strata.shares), len(shift), dtype=torch.float64, device=map_.device)
+    start = 0
     for block in checked_blocks(features, name):
         centred = block.double() - own.mean
         squares = (centred @ map_).square()
         parts.append(2 * centred @ shift + centred.square().sum(dim=1) - squares @ (1 / singular))
         fourth += squares.T @ squares
-    influence = torch.cat(parts).cpu()
-    excess = fourth / own.n - torch.diag(singular**4)
+        sums.index_add_(0, strata.labels[start : start + len(block)].to(sums.device), centred)
+        start += len(block)
+    shares = strata.shares.to(sums.device)
+    means = sums / (shares * own.n)[:, None]
+    spread = means.square().sum(dim=1)
+    excess = fourth / own.n - _squared_products(features, name, own, map_, singular, strata)
     curvature = torch.outer(singular, singular) * (singular[:, None] + singular)
-    bias = (own.covariance.trace() + (excess / curvature).sum() / 2) / own.n
-    return influence - influence.mean(), float(bias)
+    bias = (own.covariance.trace() - shares @ spread + (excess / curvature).sum() / 2) / own.n
+    bias += shares @ (spread - (means @ map_).square() @ (1 / singular)) / (own.n - 1)
+    return strata.centred(torch.cat(parts).cpu()), float(bias)
+
+
+def _squared_products(
+    features: FeatureSet, name: str, own: Moments, map_: Tensor, singular: Tensor, strata: Strata
+) -> Tensor:
+    """``(E y_i y_j)²`` ``[r, r]``, the expectation within each stratum, averaged by share."""
+    if len(strata.shares) == 1:
+        return torch.diag(singular**4)
+    total = torch.zeros(len(singular), len(singular), dtype=torch.float64, device=map_.device)
+    for stratum, share in enumerate(strata.shares.tolist()):
+        products = torch.zeros_like(total)
+        start = 0
+        for block in checked_blocks(features, name):
+            chosen = strata.labels[start : start + len(block)] == stratum
+            start += len(block)
+            coordinates = (block[chosen].double() - own.mean) @ map_
+            products += coordinates.T @ coordinates
+        total += share * (products / (share * own.n)).square()
+    return total
 
 
 def _rank_deficient(

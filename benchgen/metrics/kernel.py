@@ -13,6 +13,8 @@ from benchgen.errors import MetricError
 from benchgen.metrics.base import (
     FeatureSet,
     Score,
+    Strata,
+    TensorFeatures,
     all_rows,
     require_convention,
     require_real,
@@ -76,7 +78,7 @@ class Kernel:
         features = require_real(real, "kid")
         self._require_enough(features.n, "real")
         rows = all_rows(features, "real")
-        return _Reference(features, rows, _within(rows))
+        return _Reference(features, rows, _within(rows, Strata.of(features)))
 
     def compute(self, prepared: _Reference, fake: FeatureSet) -> Mapping[str, Score]:
         """Score one generator's feature rows ``[n, d]``; the key is ``kid``.
@@ -87,11 +89,12 @@ class Kernel:
         require_same_width(fake, prepared.features)
         self._require_enough(fake.n, "fake")
         x, y = all_rows(fake, "fake"), prepared.rows
-        xx, yy, xy = _within(x), prepared.within, _between(x, y)
+        own, other = Strata.of(fake), Strata.of(prepared.features)
+        xx, yy, xy = _within(x, own), prepared.within, _between(x, y, own, other)
         value = xx.mean + yy.mean - 2 * xy.mean
         a = 2 * (xx.row_means - xy.row_means)
         b = 2 * (yy.row_means - xy.column_means)
-        a, b = a - a.mean(), b - b.mean()
+        a, b = own.centred(a), other.centred(b)
         extra = _second_order(xx, yy, xy, float(a.var() / len(a) + b.var() / len(b)))
         details: dict[str, float] = {}
         if self._subsets is not None:
@@ -135,7 +138,11 @@ class _Reference:
 
 @dataclass(frozen=True)
 class _KernelMeans:
-    """Means of a kernel matrix, and the variance of its doubly centred entries."""
+    """Means of a kernel matrix, and the variance of its doubly centred entries.
+
+    Means weigh the strata of rows and columns by their shares, and the centring is by stratum;
+    where there is one stratum, these are the plain means over all pairs.
+    """
 
     row_means: Tensor
     column_means: Tensor
@@ -143,10 +150,13 @@ class _KernelMeans:
     interaction: float
 
 
-def _within(x: Tensor) -> _KernelMeans:
+def _within(x: Tensor, strata: Strata | None = None) -> _KernelMeans:
     """Means over pairs of different rows of ``x`` ``[n, d]``."""
     n = len(x)
-    rows, squares = torch.zeros(n, dtype=torch.float64, device=x.device), 0.0
+    strata = strata or Strata.of(TensorFeatures(x))
+    members = strata.members.to(x.device)
+    sums = torch.zeros(n, members.shape[1], dtype=torch.float64, device=x.device)
+    squares = 0.0
     for i, j in _tiles(n, n):
         if j.start < i.start:
             continue
@@ -154,23 +164,31 @@ def _within(x: Tensor) -> _KernelMeans:
         if i == j:
             tile.fill_diagonal_(0.0)
         else:
-            rows[j] += tile.sum(dim=0)
-        rows[i] += tile.sum(dim=1)
+            sums[j] += tile.T @ members[i]
+        sums[i] += tile @ members[j]
         squares += float(tile.square().sum()) * (1 if i == j else 2)
-    return _means(rows / (n - 1), rows / (n - 1), squares / (n * (n - 1)))
+    means = (sums / (members.sum(dim=0) - members)).cpu()
+    return _means(means, means, squares / (n * (n - 1)), strata, strata)
 
 
-def _between(x: Tensor, y: Tensor) -> _KernelMeans:
+def _between(
+    x: Tensor, y: Tensor, own: Strata | None = None, other: Strata | None = None
+) -> _KernelMeans:
     """Means over all pairs of a row of ``x`` ``[n, d]`` and one of ``y`` ``[m, d]``."""
     n, m = len(x), len(y)
-    rows = torch.zeros(n, dtype=torch.float64, device=x.device)
-    columns, squares = torch.zeros(m, dtype=torch.float64, device=x.device), 0.0
+    own = own or Strata.of(TensorFeatures(x))
+    other = other or Strata.of(TensorFeatures(y))
+    left, right = own.members.to(x.device), other.members.to(x.device)
+    rows = torch.zeros(n, right.shape[1], dtype=torch.float64, device=x.device)
+    columns = torch.zeros(m, left.shape[1], dtype=torch.float64, device=x.device)
+    squares = 0.0
     for i, j in _tiles(n, m):
         tile = _kernel(x[i], y[j])
-        rows[i] += tile.sum(dim=1)
-        columns[j] += tile.sum(dim=0)
+        rows[i] += tile @ right[j]
+        columns[j] += tile.T @ left[i]
         squares += float(tile.square().sum())
-    return _means(rows / m, columns / n, squares / (n * m))
+    rows, columns = rows / right.sum(dim=0), columns / left.sum(dim=0)
+    return _means(rows.cpu(), columns.cpu(), squares / (n * m), own, other)
 
 
 def _tiles(n: int, m: int) -> Iterator[tuple[slice, slice]]:
@@ -184,11 +202,17 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
     return base * base * base
 
 
-def _means(rows: Tensor, columns: Tensor, mean_square: float) -> _KernelMeans:
-    rows, columns = rows.cpu(), columns.cpu()
-    mean = float(rows.mean())
-    centred_rows = float(rows.var(correction=0)) + float(columns.var(correction=0))
-    return _KernelMeans(rows, columns, mean, max(0.0, mean_square - mean**2 - centred_rows))
+def _means(
+    rows: Tensor, columns: Tensor, mean_square: float, own: Strata, other: Strata
+) -> _KernelMeans:
+    """From each image's means over the strata of the other side, ``[n, K]`` and ``[m, L]``."""
+    blocks = own.means(rows)
+    by_row = float((rows.square() @ other.shares).mean())
+    by_column = float((columns.square() @ own.shares).mean())
+    by_block = float(own.shares @ blocks.square() @ other.shares)
+    interaction = max(0.0, mean_square - by_row - by_column + by_block)
+    mean = float(own.shares @ blocks @ other.shares)
+    return _KernelMeans(rows @ other.shares, columns @ own.shares, mean, interaction)
 
 
 def _second_order(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from benchgen.errors import ImageError
 from benchgen.features.extractor import Extracted
 from benchgen.features.store import Entry, Shard, Store, StoredFeatures
 from benchgen.images.generated import GeneratedSource
-from benchgen.images.source import Excluded, ImageBatch, Source
+from benchgen.images.source import Excluded, ImageBatch, Source, is_stratified
 from benchgen.metrics.base import FeatureSet, TensorFeatures
 from benchgen.runs.plan import Reader
 
@@ -60,15 +61,25 @@ class Passed:
     extracted: dict[str, Entry]
     measured: dict[str, Entry]
     labels: Entry
+    stratified: bool
     timing: Timing = field(default_factory=Timing)
 
     def features(self, label: str) -> FeatureSet:
         """The feature rows under one extractor, in memory where they are few."""
-        return _in_memory(self.extracted[label].features(self.n))
+        return _in_memory(replace(self.extracted[label].features(self.n), strata=self._strata))
 
     def logits(self, label: str) -> FeatureSet:
         """The class logits under one extractor."""
-        return _in_memory(self.extracted[label].logits(self.n))
+        return _in_memory(replace(self.extracted[label].logits(self.n), strata=self._strata))
+
+    @cached_property
+    def _strata(self) -> Tensor | None:
+        """The label of each image, numbered, where the shares of labels are by design."""
+        if not self.stratified:
+            return None
+        labels = [v for shard in self.labels.shards(self.n) for v in shard.columns["label"]]
+        numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+        return torch.tensor([numbers[label] for label in labels])
 
     def excluded(self) -> list[Excluded]:
         """Images that could not be used."""
@@ -126,6 +137,7 @@ def run_pass(
         {r.label: store.entry(print_, r.fields) for r in extractors},
         {r.label: store.entry(print_, r.fields) for r in measures},
         store.entry(print_, _LABELS),
+        is_stratified(source, n),
     )
     entries = [passed.labels, *passed.extracted.values(), *passed.measured.values()]
     for entry in entries:
@@ -269,4 +281,4 @@ def _refuse_bad(name: str, excluded: list[Excluded], n: int, skip_bad: float) ->
 def _in_memory(features: StoredFeatures) -> FeatureSet:
     if features.n * features.d * 4 > _IN_MEMORY_BYTES:
         return features
-    return TensorFeatures(torch.cat(list(features.blocks())))
+    return TensorFeatures(torch.cat(list(features.blocks())), features.strata)

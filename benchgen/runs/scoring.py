@@ -43,7 +43,8 @@ def score(
         **params: Parameters of the metric, such as ``k=5``.
 
     Returns:
-        The estimate: value, stderr, 95 % interval, n, influence (fake ``[n]``, real ``[m]``), notes.
+        The estimate: value, stderr, 95 % interval, n, influence (fake ``[n]``, real ``[m]``)
+        and notes.
 
     Raises:
         UnknownIdError: If there is no such metric.
