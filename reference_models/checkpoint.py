@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 Config = TypeVar("Config")
@@ -28,7 +28,8 @@ def save_weights(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
-    save_file(tensors, unfinished, metadata=header)
+    # Not save_file: it makes the file readable by its owner alone.
+    unfinished.write_bytes(save(tensors, metadata=header))
     os.replace(unfinished, path)
 
 

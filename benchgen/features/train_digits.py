@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from benchgen.features.digits import FEATURE_WIDTH, WEIGHTS, DigitsNet, load_digits_net
@@ -183,7 +183,8 @@ def _save(path: Path, net: DigitsNet, facts: dict[str, object]) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
-    save_file(copy.deepcopy(net).half().state_dict(), unfinished, metadata=header)
+    # Not save_file: it makes the file readable by its owner alone.
+    unfinished.write_bytes(save(copy.deepcopy(net).half().state_dict(), metadata=header))
     os.replace(unfinished, path)
 
 

@@ -95,6 +95,7 @@ class GeneratedSource:
         name: Name of the row; defaults to the spec's.
 
     Attributes:
+        stratified: Whether labels are conditions, of which there are equally many by design.
         warnings: What the guard found and mended, such as changed global torch state.
     """
 
@@ -117,6 +118,7 @@ class GeneratedSource:
         self.device = device
         self.name = name or self.spec.name
         self.classes = self.spec.classes
+        self.stratified = self.spec.conditioning == "class"
         self.warnings: list[str] = []
         self._generator: Generator | None = None
 
@@ -131,6 +133,7 @@ class GeneratedSource:
                 "weights": self.spec.weights_sha256,
                 "parameters": self.parameters,
                 "seed": self.seed,
+                "noise": noise.VERSION,
             }
         )
 

@@ -26,6 +26,10 @@ class Kind(IntEnum):
     GENERATOR = 3
 
 
+# Raised whenever the same seed and index give other noise or labels; part of what identifies the
+# images of a generator.
+VERSION = "1"
+
 _KINDS = 8
 _MASK = (1 << 64) - 1
 
@@ -53,9 +57,17 @@ def uniform(seed: int, indices: Sequence[int], shape: tuple[int, ...], stream: i
 
 
 def labels(seed: int, indices: Sequence[int], classes: int) -> Tensor:
-    """Class labels drawn uniformly from ``range(classes)``, int64 ``[B]``."""
-    words = _words(seed, indices, (), 0, Kind.LABEL)
-    return torch.from_numpy(((words >> np.uint64(32)) * np.uint64(classes)) >> np.uint64(32)).long()
+    """Class labels, int64 ``[B]``: each run of ``classes`` indices holds every class once.
+
+    The order within a run is drawn from (seed, run). So classes are balanced by design at any
+    number of images, and a label depends on (seed, index) alone.
+    """
+    orders = {
+        run: np.argsort(bits(seed, run, 0, Kind.LABEL, classes), kind="stable")
+        for run in {int(index) // classes for index in indices}
+    }
+    drawn = [int(orders[int(i) // classes][int(i) % classes]) for i in indices]
+    return torch.tensor(drawn, dtype=torch.int64)
 
 
 def torch_generator(seed: int, index: int) -> torch.Generator:

@@ -89,9 +89,10 @@ def known_labels(source: Source) -> Tensor | None:
 def is_stratified(source: Source, n: int) -> bool:
     """Whether the first ``n`` images hold so many of each label by design, not by chance.
 
-    Such a source has an attribute ``stratified``; a part of it is drawn by chance again.
+    Such a source has an attribute ``stratified``. A part of a finite one is drawn by chance
+    again; one without end keeps its shares at any ``n``.
     """
-    return bool(getattr(source, "stratified", False)) and n == source.size
+    return bool(getattr(source, "stratified", False)) and source.size in (None, n)
 
 
 def checked_indices(source: Source, indices: Sequence[int]) -> list[int]:

@@ -131,7 +131,7 @@ def make_plan(suite: Suite) -> Plan:
         suite=suite,
         device=device,
         reference=reference[0],
-        reference_record=reference[1].model_copy(update={"name": "reference"}),
+        reference_record=reference[1],
         rows=rows,
         extractors=_readers(plugins, "extractor", suite.extractors, device),
         measures=_readers(plugins, "measure", suite.measures, device),
@@ -326,7 +326,7 @@ def _record(
     parameters: dict[str, Any],
 ) -> SourceRecord:
     return SourceRecord(
-        name=slug(source.name),
+        name=source.name,
         kind=kind,
         id=identifier,
         fingerprint=source.fingerprint,
