@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from benchgen.version import __version__
 
 _WHERE = {
     "BenchgenError": "benchgen.errors",
@@ -35,7 +35,7 @@ _WHERE = {
     "WeightsError": "benchgen.errors",
     "compare": "benchgen.runs.comparison",
     "hookimpl": "benchgen.host.hookspecs",
-    "run": "benchgen.runs.engine",
+    "run": "benchgen.evaluation",
     "score": "benchgen.runs.scoring",
 }
 
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from benchgen.errors import UnknownIdError as UnknownIdError
     from benchgen.errors import UsageError as UsageError
     from benchgen.errors import WeightsError as WeightsError
+    from benchgen.evaluation import run as run
     from benchgen.host.hookspecs import hookimpl as hookimpl
     from benchgen.host.specs import ExtractorSpec as ExtractorSpec
     from benchgen.host.specs import GeneratorSpec as GeneratorSpec
@@ -64,7 +65,6 @@ if TYPE_CHECKING:
     from benchgen.runs.comparison import compare as compare
     from benchgen.runs.directory import Result as Result
     from benchgen.runs.directory import Run as Run
-    from benchgen.runs.engine import run as run
     from benchgen.runs.scoring import score as score
     from benchgen.stats.estimates import Estimate as Estimate
     from benchgen.suite import Suite as Suite

@@ -20,7 +20,7 @@ from rich.text import Text
 
 
 class RichObserver:
-    """An observer for ``runs.engine.execute`` that draws progress bars on a console."""
+    """An observer for ``evaluation.evaluate`` that draws progress bars on a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -71,13 +71,13 @@ def run(
     from rich.console import Console
 
     from benchgen.cli.progress import RichObserver
+    from benchgen.evaluation import evaluate
     from benchgen.report.terminal import render
     from benchgen.runs.comparison import Comparison
-    from benchgen.runs.engine import execute
 
     console = Console()
     with RichObserver(Console(stderr=True)) as observer:
-        finished = execute(chosen, out, observer)
+        finished = evaluate(chosen, out, observer)
     console.print(render(Comparison.of([finished])))
     if finished.document.status != "complete":
         raise typer.Exit(3)

@@ -1,16 +1,60 @@
-"""The ``digits`` extractor: a small convolutional network trained on MNIST, shipped as weights."""
+"""The extractor ``digits``: a small convolutional network trained on MNIST, weights shipped.
 
+``benchgen.features.train_digits`` trains it anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from benchgen.features.arithmetic import exact_float32
+from benchgen.features.extractor import Extracted
 
 WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
 FEATURE_WIDTH = 64
 CLASSES = 10
+SIDE = 28
 
 
-def load_digits_net(path: Path = WEIGHTS) -> "DigitsNet":
+class DigitsExtractor:
+    """Gray level, reduced or enlarged to 28x28, through the digit network.
+
+    Bright strokes on black are expected, as MNIST has them.
+    """
+
+    d = FEATURE_WIDTH
+    classes = tuple(str(digit) for digit in range(CLASSES))
+
+    def __init__(self, device: str | torch.device) -> None:
+        self._device = torch.device(device)
+        self._net = load_digits_net().to(self._device)
+        self.fingerprint: Mapping[str, str] = {
+            "network": "digits",
+            "weights": hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
+            "layer": f"penultimate-{FEATURE_WIDTH}",
+            "resize": "bilinear-antialiased-28",
+            "arithmetic": "float32",
+        }
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Extracted:
+        """uint8 ``[B, 3, H, W]`` to float32 features ``[B, 64]`` and logits ``[B, 10]``."""
+        gray = images.to(self._device).float().mean(1, keepdim=True) / 255
+        if gray.shape[-2:] != (SIDE, SIDE):
+            gray = F.interpolate(gray, (SIDE, SIDE), mode="bilinear", antialias=True)
+        with exact_float32():
+            features, logits = self._net(gray)
+        return Extracted(features.cpu(), logits.cpu())
+
+
+def load_digits_net(path: Path = WEIGHTS) -> DigitsNet:
     """The trained network in eval mode; stored as float16, computed in float32."""
     net = DigitsNet()
     net.load_state_dict(load_file(path))

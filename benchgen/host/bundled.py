@@ -78,7 +78,7 @@ def benchgen_extractors() -> list[ExtractorSpec]:
     return [
         ExtractorSpec(
             name="digits",
-            factory="benchgen.features.digits_extractor:DigitsExtractor",
+            factory="benchgen.features.digits:DigitsExtractor",
             description="digit network, 64 features and 10 classes; weights included",
             has_classes=True,
         ),

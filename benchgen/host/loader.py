@@ -15,7 +15,6 @@ from typing import Any, Literal
 import pluggy
 from packaging.requirements import InvalidRequirement, Requirement
 
-import benchgen
 from benchgen.errors import PluginError, SuiteError, UnknownIdError, UsageError
 from benchgen.host import hookspecs
 from benchgen.host.specs import (
@@ -27,6 +26,7 @@ from benchgen.host.specs import (
     Spec,
     TrainerSpec,
 )
+from benchgen.version import __version__
 
 GROUP = "benchgen"
 
@@ -155,7 +155,7 @@ class Host:
             )
         elif (wants := _unmet(dist)) is not None:
             plugin.state = "incompatible"
-            plugin.reason = f"it requires {wants}; this is benchgen {benchgen.__version__}"
+            plugin.reason = f"it requires {wants}; this is benchgen {__version__}"
         else:
             try:
                 module = importlib.import_module(entry.module)
@@ -262,7 +262,7 @@ def _unmet(dist: Distribution) -> str | None:
         if (
             _normalised(requirement.name) == GROUP
             and (requirement.marker is None or requirement.marker.evaluate({"extra": ""}))
-            and not requirement.specifier.contains(benchgen.__version__, prereleases=True)
+            and not requirement.specifier.contains(__version__, prereleases=True)
         ):
             return str(requirement)
     return None

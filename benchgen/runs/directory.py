@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from benchgen.errors import StoreError, UsageError
-from benchgen.files import write_atomically as write_atomically
 from benchgen.runs.documents import EstimateRecord, ResultDocument, RunDocument
 
 if TYPE_CHECKING:

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import benchgen
 from benchgen.errors import BenchgenError, StoreError, SuiteError
 from benchgen.features.store import Store
 from benchgen.files import write_atomically
 from benchgen.hashing import digest
-from benchgen.host.loader import host
-from benchgen.images.decode import CHANGES
 from benchgen.images.generated import GeneratedSource
-from benchgen.runs.comparison import Comparison
+from benchgen.metrics.base import Score
 from benchgen.runs.directory import Run, influence_column, read_document
 from benchgen.runs.documents import (
-    ClassShares,
     EstimateRecord,
     ExcludedRecord,
     Execution,
-    MetricRecord,
-    PluginRecord,
     ResultDocument,
     RunDocument,
 )
@@ -37,35 +30,18 @@ from benchgen.runs.environment import environment, peak_rss_bytes
 from benchgen.runs.exhibits import SAMPLE, choose_exhibits, save_images
 from benchgen.runs.passes import Observer, Passed, Timing, index_purity, run_pass
 from benchgen.runs.plan import Metric, Plan, Reader, Row, make_plan
+from benchgen.runs.records import (
+    class_shares,
+    decoding_warnings,
+    metric_record,
+    now,
+    plugin_records,
+    score_records,
+)
 from benchgen.runs.scoring import estimates
-from benchgen.stats.estimates import Estimate
+from benchgen.stats.estimates import Estimate, estimate
 from benchgen.suite import Suite
-
-
-def run(suite: Suite | str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Run:
-    """Evaluate a suite, or go on with a run that was begun, and write its report.
-
-    Args:
-        suite: A suite, the path of a suite file, or the name of a bundled suite.
-        out: The run directory; default ``runs/<name>-<hash of the suite without n>``.
-
-    Returns:
-        The run. Rows that failed are in ``run.failures``; the others are finished.
-
-    Raises:
-        SuiteError, UnknownIdError, PluginError, ImageError, WeightsError: If the suite cannot
-            be carried out; nothing was sampled then.
-        StoreError: If results cannot be written (a full disk, say).
-    """
-    return execute(open_suite(suite), out, Silent())
-
-
-def open_suite(suite: Suite | str | os.PathLike[str]) -> Suite:
-    """A suite from itself, from a file, or from the name of a bundled one."""
-    if isinstance(suite, Suite):
-        return suite
-    path = Path(suite)
-    return Suite.load(path) if path.suffix == ".toml" else Suite.bundled(str(suite))
+from benchgen.version import __version__
 
 
 def default_directory(suite: Suite) -> Path:
@@ -74,9 +50,7 @@ def default_directory(suite: Suite) -> Path:
 
 
 def execute(suite: Suite, out: str | os.PathLike[str] | None, observer: Observer) -> Run:
-    """What ``run`` does, with somebody watching."""
-    from benchgen.report.build import write_report
-
+    """Bring a suite's run to its end, from wherever it stands; raises as `evaluation.run` does."""
     directory = Path(out) if out is not None else default_directory(suite)
     _refuse_other_run(directory, suite)
     plan = make_plan(suite)
@@ -87,18 +61,7 @@ def execute(suite: Suite, out: str | os.PathLike[str] | None, observer: Observer
         observer.message(f"{directory} is finished; nothing to do")
     else:
         engine.carry_out()
-    run = Run(directory)
-    write_report(Comparison.of([run]), directory / "report")
-    return run
-
-
-class Silent:
-    """An observer that shows nothing."""
-
-    def begin(self, row: str, total: int, done: int) -> None: ...
-    def advance(self, row: str, images: int) -> None: ...
-    def end(self, row: str) -> None: ...
-    def message(self, text: str) -> None: ...
+    return Run(directory)
 
 
 class _Engine:
@@ -129,7 +92,7 @@ class _Engine:
         plan = self.plan
         self._write_run("running")
         write_atomically(self.directory / "suite.toml", plan.suite.toml())
-        self._log("start", benchgen=benchgen.__version__, n=plan.suite.n)
+        self._log("start", benchgen=__version__, n=plan.suite.n)
         self._reference = self._pass(plan.reference, plan.reference_record, "reference", None)
         failed = False
         for row in plan.rows:
@@ -142,7 +105,7 @@ class _Engine:
             except BenchgenError as error:
                 self.observer.message(f"{row.name} failed: {error}")
                 self._log("failed", row=row.name, error=str(error))
-                document = self._document(row, started=_now(), error=str(error))
+                document = self._document(row, started=now(), error=str(error))
                 failed = True
             self._write_result(document)
             self._log("row", row=row.name, error=document.error)
@@ -150,7 +113,7 @@ class _Engine:
         self._log("end", status="incomplete" if failed else "complete")
 
     def _row(self, row: Row) -> ResultDocument:
-        started = _now()
+        started = now()
         pure = None
         warnings: list[str] = []
         if isinstance(row.source, GeneratedSource):
@@ -166,8 +129,8 @@ class _Engine:
         seconds = time.perf_counter() - begun
         if isinstance(row.source, GeneratedSource):
             warnings += row.source.warnings
-        warnings += _decoding_warnings(passed, row.name)
-        records, fingerprints = self._records(scored)
+        warnings += decoding_warnings(passed, row.name)
+        records, fingerprints = score_records(scored, self.plan.reference.fingerprint)
         columns = self._write_columns(row.name, passed, scored, records)
         return self._document(
             row.__class__(
@@ -178,7 +141,7 @@ class _Engine:
             metric_seconds=seconds,
             estimates=records,
             fingerprints=fingerprints,
-            class_shares=_class_shares(passed, self.plan.extractors),
+            class_shares=class_shares(passed, self.plan.extractors),
             excluded=[
                 ExcludedRecord(index=e.index, name=e.name, reason=e.reason)
                 for e in passed.excluded()
@@ -215,7 +178,8 @@ class _Engine:
             computed: dict[int, Any] = {}
             for metric in self.plan.metrics:
                 if metric.spec.consumes == "logits" and not reader.classes:
-                    found[metric, reader] = _without_classifier(metric, reader, passed.n)
+                    reason = f"{metric.label} needs class logits; {reader.label} has no classifier"
+                    found[metric, reader] = estimate(Score(None, reason=reason), n=passed.n, m=None)
                     continue
                 key = id(metric.family)
                 if key not in computed:
@@ -239,32 +203,6 @@ class _Engine:
         result: tuple[Any, int | None] = self._prepared[key]
         return result
 
-    def _records(
-        self, scored: dict[tuple[Metric, Reader], Estimate]
-    ) -> tuple[list[EstimateRecord], dict[str, dict[str, Any]]]:
-        records, fingerprints = [], {}
-        for (metric, reader), found in scored.items():
-            fields = metric.fingerprint(reader, self.plan.reference.fingerprint, found.n)
-            fingerprints[digest(fields)] = fields
-            records.append(
-                EstimateRecord(
-                    metric=metric.label,
-                    extractor=reader.label,
-                    value=found.value,
-                    stderr=found.stderr,
-                    interval=found.interval,
-                    level=found.level,
-                    n=found.n,
-                    m=found.m,
-                    method=found.method,
-                    details=dict(found.details),
-                    notes=list(found.notes),
-                    reason=found.reason,
-                    fingerprint=digest(fields),
-                )
-            )
-        return records, fingerprints
-
     def _write_columns(
         self,
         name: str,
@@ -273,8 +211,6 @@ class _Engine:
         records: Sequence[EstimateRecord],
     ) -> str:
         """Per-image columns as Parquet: what is known of each image, and its influence."""
-        import io
-
         import pandas as pd
 
         assert self._reference is not None
@@ -305,14 +241,14 @@ class _Engine:
         timing = passed.timing if passed is not None else Timing()
         cuda = self.plan.device.startswith("cuda")
         return ResultDocument(
-            benchgen_version=benchgen.__version__,
+            benchgen_version=__version__,
             row=row.kind,
             source=row.record,
             reference=self.plan.reference_record,
             n=row.n if passed is None else row.n - len(passed.excluded()),
             execution=Execution(
                 started=started,
-                finished=_now(),
+                finished=now(),
                 device=self.plan.device,
                 images_made=timing.images,
                 source_seconds=timing.source_seconds,
@@ -338,7 +274,7 @@ class _Engine:
         }
         return (
             document.error is None
-            and document.benchgen_version == benchgen.__version__
+            and document.benchgen_version == __version__
             and document.source.fingerprint == row.record.fingerprint
             and document.reference.fingerprint == self.plan.reference_record.fingerprint
             and document.n + len(document.excluded) == row.n
@@ -371,17 +307,17 @@ class _Engine:
 
     def _write_run(self, status: str) -> None:
         plan = self.plan
-        shares = _class_shares(self._reference, plan.extractors) if self._reference else []
+        shares = class_shares(self._reference, plan.extractors) if self._reference else []
         exhibits = []
         messages = list(plan.messages)
         if self._reference is not None:
-            messages += _decoding_warnings(self._reference, "reference")
+            messages += decoding_warnings(self._reference, "reference")
             table = self._reference.table([])
             sample = range(min(SAMPLE, len(table["index"])))
             exhibits = save_images(plan.reference, sample, self.directory, "reference", table)
         document = RunDocument.model_validate(
             {
-                "benchgen_version": benchgen.__version__,
+                "benchgen_version": __version__,
                 "suite": plan.suite.model_dump(mode="json"),
                 "suite_hash": plan.suite.hash,
                 "command": f"benchgen run {self.directory}/suite.toml --out {self.directory}",
@@ -390,8 +326,8 @@ class _Engine:
                 "reference": plan.reference_record,
                 "reference_classes": shares,
                 "reference_sample": exhibits,
-                "metrics": [_metric_record(metric) for metric in plan.metrics],
-                "plugins": _plugin_records(),
+                "metrics": [metric_record(metric) for metric in plan.metrics],
+                "plugins": plugin_records(),
                 "messages": messages,
             }
         )
@@ -399,7 +335,7 @@ class _Engine:
 
     def _log(self, event: str, **fields: Any) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"at": _now(), "event": event, **fields})
+        line = json.dumps({"at": now(), "event": event, **fields})
         try:
             with open(self.directory / "events.jsonl", "a", encoding="utf-8") as file:
                 file.write(line + "\n")
@@ -424,62 +360,3 @@ def _refuse_other_run(directory: Path, suite: Suite) -> None:
         raise SuiteError(
             f"{directory} holds a run of another suite ({listed}); choose another --out"
         )
-
-
-def _without_classifier(metric: Metric, reader: Reader, n: int) -> Estimate:
-    from benchgen.metrics.base import Score
-    from benchgen.stats.estimates import estimate
-
-    reason = f"{metric.label} needs class logits, and extractor {reader.label} has no classifier"
-    return estimate(Score(value=None, reason=reason), n=n, m=None)
-
-
-def _decoding_warnings(passed: Passed, name: str) -> list[str]:
-    """How many images decoding had to change, by what it changed."""
-    counts = Counter(word for flags in passed.table([])["decoding"] for word in flags.split())
-    return [
-        f"{name}: {count} of {passed.n} images {CHANGES[word]}" for word, count in counts.items()
-    ]
-
-
-def _class_shares(passed: Passed, readers: Sequence[Reader]) -> list[ClassShares]:
-    shares = []
-    for reader in readers:
-        if not reader.classes:
-            continue
-        counts = torch.zeros(len(reader.classes), dtype=torch.int64)
-        for block in passed.logits(reader.label).blocks():
-            counts += block.argmax(1).bincount(minlength=len(reader.classes))
-        shares.append(
-            ClassShares(
-                extractor=reader.label, classes=list(reader.classes), counts=counts.tolist()
-            )
-        )
-    return shares
-
-
-def _metric_record(metric: Metric) -> MetricRecord:
-    spec = metric.spec
-    return MetricRecord(
-        id=metric.label,
-        title=f"{spec.title}{metric.label[len(spec.name) :]}",  # a variant's parameters follow
-        direction=spec.direction,
-        unit=spec.unit,
-        scale=spec.scale,
-        depends_on_n=spec.depends_on_n,
-        population=spec.population,
-        reads=spec.reads,
-    )
-
-
-def _plugin_records() -> list[PluginRecord]:
-    return [
-        PluginRecord(
-            plugin=p.name, version=p.version, state=p.state, reason=p.reason, offers=p.offers
-        )
-        for p in host().plugins
-    ]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,104 @@
+"""What documents say of plans, passes and scores: from the run's own objects to plain records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from benchgen.hashing import digest
+from benchgen.host.loader import host
+from benchgen.images.decode import CHANGES
+from benchgen.runs.documents import ClassShares, EstimateRecord, MetricRecord, PluginRecord
+from benchgen.runs.passes import Passed
+from benchgen.runs.plan import Metric, Reader
+from benchgen.stats.estimates import Estimate
+
+
+def score_records(
+    scored: Mapping[tuple[Metric, Reader], Estimate], reference: str
+) -> tuple[list[EstimateRecord], dict[str, dict[str, Any]]]:
+    """Estimates as the result document holds them, and their fingerprints by hash.
+
+    ``reference`` is the fingerprint of the reference's images.
+    """
+    records, fingerprints = [], {}
+    for (metric, reader), found in scored.items():
+        fields = metric.fingerprint(reader, reference, found.n)
+        fingerprints[digest(fields)] = fields
+        records.append(
+            EstimateRecord(
+                metric=metric.label,
+                extractor=reader.label,
+                value=found.value,
+                stderr=found.stderr,
+                interval=found.interval,
+                level=found.level,
+                n=found.n,
+                m=found.m,
+                method=found.method,
+                details=dict(found.details),
+                notes=list(found.notes),
+                reason=found.reason,
+                fingerprint=digest(fields),
+            )
+        )
+    return records, fingerprints
+
+
+def class_shares(passed: Passed, readers: Sequence[Reader]) -> list[ClassShares]:
+    """How often each classifier sees each class."""
+    shares = []
+    for reader in readers:
+        if not reader.classes:
+            continue
+        counts = torch.zeros(len(reader.classes), dtype=torch.int64)
+        for block in passed.logits(reader.label).blocks():
+            counts += block.argmax(1).bincount(minlength=len(reader.classes))
+        shares.append(
+            ClassShares(
+                extractor=reader.label, classes=list(reader.classes), counts=counts.tolist()
+            )
+        )
+    return shares
+
+
+def decoding_warnings(passed: Passed, name: str) -> list[str]:
+    """How many images decoding had to change, by what it changed."""
+    counts = Counter(word for flags in passed.table([])["decoding"] for word in flags.split())
+    return [
+        f"{name}: {count} of {passed.n} images {CHANGES[word]}" for word, count in counts.items()
+    ]
+
+
+def metric_record(metric: Metric) -> MetricRecord:
+    """What a report must know of a metric."""
+    spec = metric.spec
+    return MetricRecord(
+        id=metric.label,
+        title=f"{spec.title}{metric.label[len(spec.name) :]}",  # a variant's parameters follow
+        direction=spec.direction,
+        unit=spec.unit,
+        scale=spec.scale,
+        depends_on_n=spec.depends_on_n,
+        population=spec.population,
+        reads=spec.reads,
+    )
+
+
+def plugin_records() -> list[PluginRecord]:
+    """Every plugin as the loader found it."""
+    return [
+        PluginRecord(
+            plugin=p.name, version=p.version, state=p.state, reason=p.reason, offers=p.offers
+        )
+        for p in host().plugins
+    ]
+
+
+def now() -> str:
+    """The time, as documents and logs state it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
