@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from benchgen.metrics.base import (
     FeatureSet,
     Score,
     Strata,
+    all_rows,
     checked_blocks,
     require_convention,
     require_real,
@@ -34,15 +36,24 @@ class Frechet:
     number of images, which exceeds the population's distance; ``fid-corrected`` subtracts the
     second-order bias of both samples and estimates the population's. To first order the two have
     the same influence: that of the optimal-transport map between the two Gaussians.
+
+    Args:
+        convention: ``"torch-fidelity"`` differs only where a covariance is singular: that tool
+            sums the roots of the eigenvalues of ``S1 S2``, to which rounding adds a little for
+            every null direction.
+
+    Raises:
+        MetricError: If the convention is unknown.
     """
 
     def __init__(self, convention: str | None = None) -> None:
         require_convention(convention, ("torch-fidelity",), "fid")
+        self._convention = convention
 
     @property
     def parameters(self) -> Mapping[str, str | int | float | bool | None]:
-        """There are none: every known convention computes the same."""
-        return {}
+        """The convention, though it matters for singular covariances alone."""
+        return {} if self._convention is None else {"convention": self._convention}
 
     def prepare(self, real: FeatureSet | None) -> _Reference:
         """Moments and matrix square roots of the reference (feature rows ``[m, d]``).
@@ -63,12 +74,12 @@ class Frechet:
         """
         require_same_width(fake, prepared.features)
         ours, theirs = moments(fake, "fake"), prepared.moments
+        if min(ours.n, theirs.n) <= fake.d:
+            return self._singular(prepared, fake, ours)
+
         singular, vectors = _transport_eigen(prepared.root, ours.covariance)
         value = _distance(ours, theirs, singular)
         details = {"null_directions": float(fake.d - len(singular))}
-        if min(ours.n, theirs.n) <= fake.d:
-            return _rank_deficient(value, ours, theirs, fake.d, details)
-
         into = prepared.root @ vectors
         out_of = prepared.inverse_root @ vectors * singular
         a, fake_bias = _influence(fake, "fake", ours, theirs.mean, into, singular)
@@ -80,6 +91,28 @@ class Frechet:
             "fid": Score(value, a, b, details=details, notes=notes),
             "fid-corrected": Score(corrected, a, b, details=details, notes=notes),
         }
+
+
+    def _singular(
+        self, prepared: _Reference, fake: FeatureSet, ours: Moments
+    ) -> Mapping[str, Score]:
+        """The value alone, where a side has no more images than features.
+
+        ``tr (R S R)^½`` is the sum of the singular values of the smaller side's centred rows
+        times the other side's root: no eigenvalue is squared and none need be called zero.
+        """
+        theirs = prepared.moments
+        if self._convention == "torch-fidelity":
+            roots = _roots_of_product(ours.covariance, theirs.covariance)
+        else:
+            few, root = (fake, ours), prepared.root
+            if theirs.n < ours.n:
+                few, root = (prepared.features, theirs), _roots(ours.covariance)[0]
+            rows = all_rows(few[0], "features").double() - few[1].mean
+            roots = torch.linalg.svdvals(rows @ root) / (few[1].n - 1) ** 0.5
+        null = fake.d - int((roots > NULL_EIGENVALUE**0.5 * roots[0]).sum())
+        value = _distance(ours, theirs, roots)
+        return _rank_deficient(value, ours, theirs, fake.d, {"null_directions": float(null)})
 
 
 @dataclass(frozen=True)
@@ -178,6 +211,14 @@ def _positive_eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
     values, vectors = torch.linalg.eigh(matrix)
     keep = values > NULL_EIGENVALUE * values[-1].clamp_min(0)
     return values[keep], vectors[:, keep]
+
+
+def _roots_of_product(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Real parts of the roots of the eigenvalues of ``S1 S2``, largest first."""
+    # numpy as that tool uses it: rounding differs between libraries, and here it shows.
+    eigenvalues = np.linalg.eigvals(ours.cpu().numpy() @ theirs.cpu().numpy())
+    roots = np.sqrt(eigenvalues.astype(np.complex128)).real
+    return torch.from_numpy(np.sort(roots)[::-1].copy()).to(ours.device)
 
 
 def _influence(

@@ -166,6 +166,7 @@ def open_images(
     assert isinstance(registered.spec, ReferenceSpec)
     return source, record.model_copy(
         update={
+            "name": registered.spec.name,
             "version": registered.spec.version,
             "description": registered.spec.description,
             "license": registered.spec.license,

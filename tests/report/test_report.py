@@ -120,9 +120,19 @@ def test_page_json_and_csv_have_the_same_numbers(out: Path, page: Page) -> None:
     assert sorted(page.scores) == sorted(stated)
     with open(out / "report.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert sorted(float(line["value"]) for line in lines) == sorted(value for value, _ in stated)
-    ranks = [line["rank"] for board in document["boards"] for line in board["lines"]]
-    assert [line["rank"] for line in lines] == ["" if r is None else str(r) for r in ranks]
+    told = {
+        (line["row"], board["metric"]): (line["value"], line["place"], line["rank"])
+        for board in document["boards"]
+        for line in board["lines"]
+    }
+    assert {
+        (line["row"], line["metric"]): (
+            float(line["value"]),
+            int(line["place"]),
+            int(line["rank"]) if line["rank"] else None,
+        )
+        for line in lines
+    } == told
 
 
 def test_ties_and_the_best_are_shown(make_run: Callable[..., Path]) -> None:
