@@ -179,8 +179,8 @@ class Suite(_Part):
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
 
     def identity(self) -> dict[str, Any]:
-        """What decides which run this is: all but the number of images and the execution."""
-        return self.model_dump(mode="json", exclude={"n", "execution"})
+        """What decides which run this is: all but how many images, and how it is carried out."""
+        return self.model_dump(mode="json", exclude={"n", "execution", "skip_bad"})
 
     def summary(self) -> str:
         """One line: what it compares, by which metrics."""

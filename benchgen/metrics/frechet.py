@@ -92,7 +92,6 @@ class Frechet:
             "fid-corrected": Score(corrected, a, b, details=details, notes=notes),
         }
 
-
     def _singular(
         self, prepared: _Reference, fake: FeatureSet, ours: Moments
     ) -> Mapping[str, Score]:

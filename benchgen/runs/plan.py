@@ -115,7 +115,7 @@ def make_plan(suite: Suite) -> Plan:
     for number, choice in enumerate(suite.generators):
         try:
             source, record = _generator(plugins, suite, choice, number, device)
-        except (UnknownIdError, BenchgenError) as error:
+        except BenchgenError as error:
             if not choice.optional or isinstance(error, SuiteError):
                 raise
             messages.append(f"left out {choice.source}: {error}")
@@ -149,8 +149,8 @@ def open_images(
         SuiteError: If it looks like a path and nothing is there.
         UnknownIdError: If it is neither a path nor a known id.
     """
-    path = Path(choice.source).expanduser()
-    if path.exists() or _looks_like_path(choice.source):
+    if _is_path(plugins, "reference", choice.source):
+        path = Path(choice.source).expanduser()
         if not path.exists():
             raise SuiteError(
                 f"{where}: there is nothing at {choice.source}; expected a folder of images, or "
@@ -200,10 +200,10 @@ def _generator(
     plugins: Host, suite: Suite, choice: GeneratorChoice, number: int, device: str
 ) -> tuple[Source, SourceRecord]:
     where = f"generators.{number}"
-    path = Path(choice.source).expanduser()
-    if path.exists() or _looks_like_path(choice.source):
+    if _is_path(plugins, "generator", choice.source):
         source, record = open_images(plugins, choice, where)
-        return source, record.model_copy(update={"name": slug(choice.name or path.resolve().stem)})
+        stem = Path(choice.source).expanduser().resolve().stem
+        return source, record.model_copy(update={"name": slug(choice.name or stem)})
     registered = plugins.find("generator", choice.source)
     parameters = with_defaults(registered, choice.params, where)
     name = slug(choice.name or registered.spec.name)
@@ -355,6 +355,17 @@ def _check_names(names: list[str]) -> None:
                 f'{name!r} {taken}; give the row another name (in the suite: name = "…"; on the '
                 "command line: --generator name=source)"
             )
+
+
+def _is_path(plugins: Host, kind: str, text: str) -> bool:
+    """Whether a source names a file or folder. A known id goes first; ``./name`` is never one."""
+    if _looks_like_path(text):
+        return True
+    try:
+        plugins.find(kind, text)
+    except UnknownIdError:
+        return Path(text).exists()
+    return False
 
 
 def _looks_like_path(text: str) -> bool:

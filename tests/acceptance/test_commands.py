@@ -78,6 +78,16 @@ def test_run_of_folders_with_class_labels(benchgen_command: Command, tmp_path: P
     assert {row["name"] for row in report["rows"]} == {"mine", "real", "noise"}
 
 
+def test_an_id_goes_before_a_folder_of_that_name(benchgen_command: Command, tmp_path: Path) -> None:
+    write_digits(tmp_path / "here" / "digits", 40)
+    arguments = ("-g", "static=noise", "-e", "pixels", "-m", "kid", "-n", "20")
+    for source, expected in (("digits", "benchgen/digits"), ("./digits", "./digits")):
+        out = tmp_path / f"run-{len(source)}"
+        assert benchgen_command("run", "-r", source, *arguments, "-o", out).code == 0
+        document = json.loads((out / "run.json").read_text())
+        assert document["reference"]["id"] == expected
+
+
 def test_real_none_uses_the_whole_reference(benchgen_command: Command, tmp_path: Path) -> None:
     reference = write_digits(tmp_path / "reference", 80)
     arguments = ("-e", "pixels", "-m", "kid", "-n", "40", "-o", tmp_path / "run")
