@@ -21,9 +21,18 @@ def list_plugins() -> None:
     table = Table("plugin", "version", "state", "offers", box=None, header_style="bold")
     for plugin in host().plugins:
         colour = _COLOURS.get(plugin.state, "red")
-        told = ", ".join(plugin.offers) if plugin.state == "active" else plugin.reason
+        told = _grouped(plugin.offers) if plugin.state == "active" else plugin.reason
         table.add_row(plugin.name, plugin.version, f"[{colour}]{plugin.state}[/]", escape(told))
     Console().print(table)
+
+
+def _grouped(offers: list[str]) -> str:
+    """``generators: vae, gan`` and so on, a line a kind."""
+    kinds: dict[str, list[str]] = {}
+    for offer in offers:
+        kind, _, name = offer.partition(" ")
+        kinds.setdefault(kind, []).append(name)
+    return "\n".join(f"{kind}s: {', '.join(names)}" for kind, names in kinds.items())
 
 
 @app.callback()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import benchgen
 from benchgen.host.loader import host
 from tests.acceptance.conftest import Command, write_digits
 
@@ -41,6 +42,30 @@ def test_help_is_quick() -> None:
         subprocess.run(command, capture_output=True, check=True)
         took.append(time.perf_counter() - started)
     assert min(took) < 0.5
+
+
+def test_the_main_job(benchgen_command: Command, tmp_path: Path) -> None:
+    """`benchgen run` with no arguments: the ceiling is first, the floor last, beyond doubt."""
+    started = time.perf_counter()
+    outcome = benchgen_command("run")
+    assert outcome.code == 0, outcome.err
+    assert time.perf_counter() - started < 180
+    (directory,) = (tmp_path / "here" / "runs").iterdir()
+    run = benchgen.Run(directory)
+    assert list(run) == ["vae", "gan", "real", "noise"]
+    for metric in ("fid", "kid"):
+        low = {row: run[row].record(metric).interval or (0, 0) for row in run}
+        assert low["real"][1] < min(low["gan"][0], low["vae"][0])
+        assert low["noise"][0] > max(low["gan"][1], low["vae"][1])
+    corrected = run["real"].record("fid-corrected").interval
+    assert corrected is not None
+    assert corrected[0] < 0 < corrected[1]
+    for row in ("vae", "gan"):
+        assert run[row].document.source.index_pure
+        columns = run[row].columns
+        assert (columns["label"] == columns["class@digits"]).mean() > 0.95
+    report = json.loads((directory / "report" / "report.json").read_text())
+    assert all(board["lines"] for board in report["boards"])
 
 
 def test_run_prints_the_table_and_writes_everything(
