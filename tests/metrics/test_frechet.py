@@ -130,6 +130,37 @@ def test_too_few_images_give_a_flagged_value(score):
     assert scores["fid-corrected"].reason
 
 
+def wide_spectrum(n: int, d: int, seed: int) -> torch.Tensor:
+    """Features of which one direction outweighs the smallest by ten million."""
+    random = np.random.RandomState(seed)
+    return torch.from_numpy(random.randn(n, d) * np.logspace(2, -5, d))
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(40, 50, 128), (40, 300, 128), (300, 40, 128)])
+def test_singular_covariances_lose_nothing(score, n, m, d):
+    """Against the nuclear norm of the cross products, the definition without any root."""
+    fake, real = wide_spectrum(n, d, 1), wide_spectrum(m, d, 2)
+    x, y = fake - fake.mean(0), real - real.mean(0)
+    cross = torch.linalg.svdvals(x @ y.T).sum() / ((n - 1) * (m - 1)) ** 0.5
+    traces = x.square().sum() / (n - 1) + y.square().sum() / (m - 1)
+    exact = (fake.mean(0) - real.mean(0)).square().sum() + traces - 2 * cross
+    found = score(Frechet(), fake, real)["fid"]
+    assert found.value == pytest.approx(float(exact), rel=1e-9)
+    assert found.fake_influence is None
+
+
+def test_the_convention_follows_torch_fidelity_into_singular_covariances(score):
+    oracle = pytest.importorskip("torch_fidelity.metric_fid")
+    fake, real = wide_spectrum(40, 128, 1), wide_spectrum(50, 128, 2)
+    theirs = oracle.fid_statistics_to_metric(
+        oracle.fid_features_to_statistics(fake),
+        oracle.fid_features_to_statistics(real),
+        verbose=False,
+    )["frechet_inception_distance"]
+    ours = score(Frechet(convention="torch-fidelity"), fake, real)["fid"].value
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
 def test_identical_sets(score):
     rows = torch.randn(500, 8, dtype=torch.float64)
     scores = score(Frechet(), rows, rows)
