@@ -1,4 +1,4 @@
-"""Every test runs with a cache of its own, offline, and with a fresh plugin host."""
+"""Every test runs with a cache of its own, offline, a fresh plugin host, and torch seeded."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def _isolated(
     for switch in ("BENCHGEN_DISABLE_PLUGINS", "BENCHGEN_STRICT_PLUGINS"):
         monkeypatch.delenv(switch, raising=False)
     host.cache_clear()
+    torch.manual_seed(0)
     yield
     host.cache_clear()
 

@@ -25,7 +25,7 @@ def ls(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("id", "", "parameters", box=None, header_style="bold")
+    table = Table("id", "description", "parameters", box=None, header_style="bold")
     for name, description, parameters in _rows(kind):
         table.add_row(escape(name), escape(description), escape(parameters))
     Console().print(table)

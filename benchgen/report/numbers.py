@@ -14,16 +14,15 @@ def with_error(value: float | None, stderr: float | None, scale: float = 1.0) ->
 
     The value is cut at the error's last digit: ``with_error(12.3456, 0.234)`` is
     ``"12.35 ± 0.23"``. Without an error the value has four significant digits. An undefined
-    value is a dash.
+    value is a dash. An error of exactly zero (no image moved the value) is not shown, for it would
+    claim certainty.
     """
     if value is None:
         return UNDEFINED
     value *= scale
-    if stderr is None:
+    if not stderr:
         return significant(value)
     stderr = abs(stderr * scale)
-    if stderr == 0:
-        return f"{significant(value)} ± 0"
     places = decimals(stderr)
     if places <= _DEEPEST:
         return f"{fixed(value, places)} ± {fixed(stderr, places)}"
