@@ -27,7 +27,7 @@ from benchgen.runs.documents import (
     RunDocument,
 )
 from benchgen.runs.environment import environment, peak_rss_bytes
-from benchgen.runs.exhibits import SAMPLE, choose_exhibits, save_images
+from benchgen.runs.exhibits import choose_exhibits, first_images, save_images
 from benchgen.runs.passes import Observer, Passed, Timing, index_purity, run_pass
 from benchgen.runs.plan import Metric, Plan, Reader, Row, make_plan
 from benchgen.runs.records import (
@@ -121,7 +121,7 @@ class _Engine:
             if not pure:
                 warnings.append(
                     f"{row.name}: images depend on more than (seed, index), so they are not "
-                    "paired with other generators' and the pictures below are drawn anew"
+                    "paired with other generators'"
                 )
         passed = self._pass(row.source, row.record, row.name, row.n)
         begun = time.perf_counter()
@@ -149,9 +149,7 @@ class _Engine:
             warnings=warnings,
             features={label: entry.key for label, entry in passed.extracted.items()},
             columns=columns,
-            exhibits=choose_exhibits(
-                row.source, row.name, passed.table([]), scored, self.directory
-            ),
+            exhibits=choose_exhibits(passed, row.name, scored, self.directory),
         )
 
     def _pass(self, source: Any, record: Any, name: str, n: int | None) -> Passed:
@@ -312,9 +310,8 @@ class _Engine:
         messages = list(plan.messages)
         if self._reference is not None:
             messages += decoding_warnings(self._reference, "reference")
-            table = self._reference.table([])
-            sample = range(min(SAMPLE, len(table["index"])))
-            exhibits = save_images(plan.reference, sample, self.directory, "reference", table)
+            sample = first_images(self._reference)
+            exhibits = save_images(self._reference, sample, self.directory, "reference")
         document = RunDocument.model_validate(
             {
                 "benchgen_version": __version__,

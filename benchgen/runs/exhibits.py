@@ -1,33 +1,45 @@
 """The images of a row that its report shows, written as PNG into the run directory.
 
-They are read again by index once the scores are known: at most 88 images a row.
+A small picture of every image is stored as the image passes, so none is sampled or read again.
 """
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
+from torch import Tensor
 
 from benchgen.files import write_atomically
-from benchgen.images.source import Source
 from benchgen.runs.documents import Exhibit, Exhibits
 from benchgen.stats.estimates import Estimate
 
 if TYPE_CHECKING:
+    from benchgen.runs.passes import Passed
     from benchgen.runs.plan import Metric, Reader
 
 SAMPLE = 64
 OFFENDERS = 12
+SIDE = 96
+"""Pictures are at most this many pixels wide and high; smaller images are kept as they are."""
+
+
+def picture(image: Tensor) -> str:
+    """An image, uint8 ``[3, H, W]``, as a small PNG in base64."""
+    small = Image.fromarray(image.permute(1, 2, 0).numpy())
+    small.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def choose_exhibits(
-    source: Source,
+    passed: Passed,
     name: str,
-    table: Mapping[str, Sequence[Any]],
     scored: Mapping[tuple[Metric, Reader], Estimate],
     directory: Path,
 ) -> Exhibits:
@@ -35,17 +47,17 @@ def choose_exhibits(
 
     Where the run has no FID, the first metric that knows its influence chooses.
     """
-    sample = list(range(min(SAMPLE, len(table["index"]))))
+    sample = first_images(passed)
     known = {key: e.influence.fake for key, e in scored.items() if e.influence.fake is not None}
     chosen = min(known, key=lambda key: key[0].spec.name != "fid", default=None)
     if chosen is None:
-        return Exhibits(sample=save_images(source, sample, directory, name, table))
+        return Exhibits(sample=save_images(passed, sample, directory, name))
     influence = known[chosen]
     order = influence.argsort(descending=True, stable=True).tolist()
     count = min(OFFENDERS, len(order) // 2)
     raising, lowering = order[:count], order[len(order) - count :][::-1]
     rows = [*sample, *raising, *lowering]
-    saved = save_images(source, rows, directory, name, table)
+    saved = save_images(passed, rows, directory, name)
     marked = [
         e.model_copy(update={"influence": float(influence[r])})
         for e, r in zip(saved, rows, strict=True)
@@ -59,20 +71,17 @@ def choose_exhibits(
     )
 
 
-def save_images(
-    source: Source,
-    rows: Sequence[int],
-    directory: Path,
-    name: str,
-    table: Mapping[str, Sequence[Any]],
-) -> list[Exhibit]:
+def first_images(passed: Passed) -> list[int]:
+    """The table rows of the images that stand for all."""
+    return list(range(min(SAMPLE, len(passed.table([])["index"]))))
+
+
+def save_images(passed: Passed, rows: Sequence[int], directory: Path, name: str) -> list[Exhibit]:
     """Write the images of these table rows as ``images/<name>/<index>.png``; say which is which."""
+    table = passed.table([])
     indices = [int(table["index"][row]) for row in rows]
-    for batch in source.read(sorted(set(indices)), SAMPLE):
-        for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
-            buffer = io.BytesIO()
-            Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, format="PNG")
-            write_atomically(directory / _file(name, index), buffer.getvalue())
+    for index, encoded in passed.pictures(indices).items():
+        write_atomically(directory / _file(name, index), base64.b64decode(encoded))
     return [
         Exhibit(
             index=index,

@@ -18,10 +18,11 @@ from benchgen.features.store import Entry, Shard, Store, StoredFeatures
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Excluded, ImageBatch, Source, is_stratified
 from benchgen.metrics.base import FeatureSet, TensorFeatures
+from benchgen.runs.exhibits import picture
 from benchgen.runs.plan import Reader
 
 _IN_MEMORY_BYTES = 1 << 30
-_LABELS = {"reader": "labels", "version": "1"}
+_RECORDS = {"reader": "records", "version": "1"}
 _PURITY = {"reader": "index purity", "version": "1"}
 
 
@@ -54,13 +55,14 @@ class Timing:
 class Passed:
     """What a pass over one source left in the store.
 
-    ``extracted`` and ``measured`` are keyed by the readers' labels.
+    ``extracted`` and ``measured`` are keyed by the readers' labels; ``records`` says of each image
+    its name and label, what decoding changed, and keeps a small picture of it.
     """
 
     n: int
     extracted: dict[str, Entry]
     measured: dict[str, Entry]
-    labels: Entry
+    records: Entry
     stratified: bool
     timing: Timing = field(default_factory=Timing)
 
@@ -77,22 +79,34 @@ class Passed:
         """The label of each image, numbered, where the shares of labels are by design."""
         if not self.stratified:
             return None
-        labels = [v for shard in self.labels.shards(self.n) for v in shard.columns["label"]]
+        labels = [v for shard in self.records.shards(self.n) for v in shard.columns["label"]]
         numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
         return torch.tensor([numbers[label] for label in labels])
 
     def excluded(self) -> list[Excluded]:
         """Images that could not be used."""
-        return [e for shard in self.labels.shards(self.n) for e in shard.excluded]
+        return [e for shard in self.records.shards(self.n) for e in shard.excluded]
+
+    def pictures(self, indices: Sequence[int]) -> dict[int, str]:
+        """Small pictures of these images, PNG in base64, by index."""
+        wanted = set(indices)
+        return {
+            index: encoded
+            for shard in self.records.shards(self.n)
+            for index, encoded in zip(
+                shard.tensors["indices"].tolist(), shard.columns["picture"], strict=True
+            )
+            if index in wanted
+        }
 
     def table(self, readers: Sequence[Reader]) -> dict[str, list[Any]]:
         """Per-image columns: index, name, label, what decoding had to change, and what the
         readers' classifiers and the measures say."""
         columns: dict[str, list[Any]] = {"index": [], "name": [], "label": [], "decoding": []}
-        for shard in self.labels.shards(self.n):
+        for shard in self.records.shards(self.n):
             columns["index"] += shard.tensors["indices"].tolist()
-            for column, values in shard.columns.items():
-                columns[column] += values
+            for column in ("name", "label", "decoding"):
+                columns[column] += shard.columns[column]
         for reader in readers:
             if reader.label in self.extracted and reader.classes:
                 seen = [
@@ -136,10 +150,10 @@ def run_pass(
         n,
         {r.label: store.entry(print_, r.fields) for r in extractors},
         {r.label: store.entry(print_, r.fields) for r in measures},
-        store.entry(print_, _LABELS),
+        store.entry(print_, _RECORDS),
         is_stratified(source, n),
     )
-    entries = [passed.labels, *passed.extracted.values(), *passed.measured.values()]
+    entries = [passed.records, *passed.extracted.values(), *passed.measured.values()]
     for entry in entries:
         if dropped := entry.drop_damaged(n):
             log("damaged", row=name, shards=dropped)
@@ -158,7 +172,7 @@ def run_pass(
             passed.timing,
         )
         for label, shard in shards.items():
-            entry = passed.labels if label is None else (passed.extracted | passed.measured)[label]
+            entry = passed.records if label is None else (passed.extracted | passed.measured)[label]
             entry.write(start, stop, shard)
         log("shard", row=name, start=start, stop=stop)
         observer.advance(name, stop - start)
@@ -200,6 +214,7 @@ def _read_shard(
 ) -> dict[str | None, Shard]:
     """Read a range of images once and feed them to every reader that lacks them."""
     batches: list[ImageBatch] = []
+    pictures: list[str] = []
     extracted: dict[str, list[Extracted]] = {reader.label: [] for reader in extractors}
     measured: dict[str, list[dict[str, Any]]] = {reader.label: [] for reader in measures}
     stream = source.read(indices, batch_size)
@@ -215,15 +230,17 @@ def _read_shard(
                 extracted[reader.label].append(reader.read(batch.images))
             for reader in measures:
                 measured[reader.label].append(dict(reader.read(batch)))
+        pictures += [picture(image) for image in batch.images]
         timing.extract_seconds += time.perf_counter() - started
         timing.images += len(batch.indices)
         batches.append(replace(batch, images=batch.images[:0], encoded=None))
-    return _assemble(source, batches, extractors, extracted, measures, measured)
+    return _assemble(source, batches, pictures, extractors, extracted, measures, measured)
 
 
 def _assemble(
     source: Source,
     batches: list[ImageBatch],
+    pictures: list[str],
     extractors: Sequence[Reader],
     extracted: dict[str, list[Extracted]],
     measures: Sequence[Reader],
@@ -245,7 +262,12 @@ def _assemble(
         for i in range(len(b.indices))
     ]
     flags = [" ".join(f) for b in batches for f in (b.flags or [()] * len(b.indices))]
-    columns = {"name": in_order(names), "label": in_order(labels), "decoding": in_order(flags)}
+    columns = {
+        "name": in_order(names),
+        "label": in_order(labels),
+        "decoding": in_order(flags),
+        "picture": in_order(pictures),
+    }
     shards: dict[str | None, Shard] = {None: Shard(base, columns, excluded)}
     for reader in extractors:
         tensors = dict(base)
