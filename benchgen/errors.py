@@ -18,7 +18,8 @@ A message says what was found, what was expected, and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "BenchgenError",
@@ -73,6 +74,20 @@ class MetricError(UsageError):
 
 class PluginError(BenchgenError):
     """A plugin that the run asks for is broken, blocked, incompatible or shadowed."""
+
+
+@contextmanager
+def blamed(who: str) -> Iterator[None]:
+    """Turn what a plugin raises into a PluginError that names it; benchgen's own errors pass."""
+    try:
+        yield
+    except BenchgenError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{who} raised {type(error).__name__}: {error}. It is at fault, or its parameters are; "
+            "what was finished is kept, and the same command goes on from there."
+        ) from error
 
 
 class GeneratorError(PluginError):

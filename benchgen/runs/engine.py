@@ -7,17 +7,19 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchgen.errors import BenchgenError, StoreError, SuiteError
+from benchgen.errors import BenchgenError, StoreError, SuiteError, blamed
 from benchgen.features.store import Store
 from benchgen.files import write_atomically
 from benchgen.hashing import digest
 from benchgen.images.generated import GeneratedSource
-from benchgen.metrics.base import Score
+from benchgen.images.source import Source
+from benchgen.metrics.base import FeatureSet, Score
 from benchgen.runs.directory import Run, influence_column, read_document
 from benchgen.runs.documents import (
     EstimateRecord,
@@ -93,7 +95,7 @@ class _Engine:
         self._write_run("running")
         write_atomically(self.directory / "suite.toml", plan.suite.toml())
         self._log("start", benchgen=__version__, n=plan.suite.n)
-        self._reference = self._pass(plan.reference, plan.reference_record, "reference", None)
+        self._reference = self._pass(plan.reference, "reference", plan.reference.size or 0)
         failed = False
         for row in plan.rows:
             if self._is_done(row):
@@ -123,7 +125,7 @@ class _Engine:
                     f"{row.name}: images depend on more than (seed, index), so they are not "
                     "paired with other generators'"
                 )
-        passed = self._pass(row.source, row.record, row.name, row.n)
+        passed = self._pass(row.source, row.name, row.n)
         begun = time.perf_counter()
         scored = self._score(passed)
         seconds = time.perf_counter() - begun
@@ -133,9 +135,7 @@ class _Engine:
         records, fingerprints = score_records(scored, self.plan.reference.fingerprint)
         columns = self._write_columns(row.name, passed, scored, records)
         return self._document(
-            row.__class__(
-                row.kind, row.source, row.record.model_copy(update={"index_pure": pure}), row.n
-            ),
+            replace(row, record=row.record.model_copy(update={"index_pure": pure})),
             started=started,
             passed=passed,
             metric_seconds=seconds,
@@ -152,11 +152,11 @@ class _Engine:
             exhibits=choose_exhibits(passed, row.name, scored, self.directory),
         )
 
-    def _pass(self, source: Any, record: Any, name: str, n: int | None) -> Passed:
+    def _pass(self, source: Source, name: str, n: int) -> Passed:
         suite = self.plan.suite
         return run_pass(
             source,
-            n if n is not None else source.size,
+            n,
             name=name,
             store=self.store,
             extractors=self.plan.extractors,
@@ -181,10 +181,10 @@ class _Engine:
                     continue
                 key = id(metric.family)
                 if key not in computed:
-                    logits = metric.spec.consumes == "logits"
-                    rows = (passed.logits if logits else passed.features)(reader.label)
-                    prepared, m = self._prepare(metric, reader)
-                    computed[key] = estimates(metric.family, prepared, rows, m, level)
+                    with blamed(f"metric {metric.registered.id}"):
+                        prepared, m = self._prepare(metric, reader)
+                        rows = _rows(passed, metric, reader)
+                        computed[key] = estimates(metric.family, prepared, rows, m, level)
                 found[metric, reader] = computed[key][metric.spec.name]
         return found
 
@@ -195,7 +195,7 @@ class _Engine:
         if key not in self._prepared:
             reference = None
             if metric.spec.needs_reference:
-                reference = self._reference.features(reader.label)
+                reference = _rows(self._reference, metric, reader)
             prepared = metric.family.prepare(reference)
             self._prepared[key] = (prepared, None if reference is None else reference.n)
         result: tuple[Any, int | None] = self._prepared[key]
@@ -338,6 +338,13 @@ class _Engine:
                 file.write(line + "\n")
         except OSError as error:
             raise StoreError(f"cannot write {self.directory}/events.jsonl: {error}") from error
+
+
+def _rows(passed: Passed, metric: Metric, reader: Reader) -> FeatureSet:
+    """What a metric reads: feature rows, or class logits."""
+    if metric.spec.consumes == "logits":
+        return passed.logits(reader.label)
+    return passed.features(reader.label)
 
 
 def _refuse_other_run(directory: Path, suite: Suite) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from benchgen.errors import ImageError
+from benchgen.errors import ImageError, PluginError, blamed
 from benchgen.features.extractor import Extracted
 from benchgen.features.store import Entry, Shard, Store, StoredFeatures
 from benchgen.images.generated import GeneratedSource
@@ -153,27 +153,28 @@ def run_pass(
         store.entry(print_, _RECORDS),
         is_stratified(source, n),
     )
-    entries = [passed.records, *passed.extracted.values(), *passed.measured.values()]
+    entry_of: dict[Reader | None, Entry] = {None: passed.records}
+    entry_of |= {reader: passed.extracted[reader.label] for reader in extractors}
+    entry_of |= {reader: passed.measured[reader.label] for reader in measures}
+    entries = list(entry_of.values())
     for entry in entries:
         if dropped := entry.drop_damaged(n):
             log("damaged", row=name, shards=dropped)
             observer.message(f"{name}: {dropped} damaged shards in the store; rebuilding them")
-    missing = _aligned([entry.missing(n) for entry in entries])
-    todo = sorted(set().union(*missing))
+    gaps = dict(zip(entry_of, _aligned([entry.missing(n) for entry in entries]), strict=True))
+    todo = sorted(set().union(*gaps.values()))
     observer.begin(name, n, n - sum(stop - start for start, stop in todo))
     for start, stop in todo:
-        wanted = [(start, stop) in gaps for gaps in missing]
         shards = _read_shard(
             source,
             range(start, stop),
-            [r for r, want in zip(extractors, wanted[1:], strict=False) if want],
-            [r for r, want in zip(measures, wanted[1 + len(extractors) :], strict=True) if want],
+            [reader for reader in extractors if (start, stop) in gaps[reader]],
+            [reader for reader in measures if (start, stop) in gaps[reader]],
             batch_size,
             passed.timing,
         )
-        for label, shard in shards.items():
-            entry = passed.records if label is None else (passed.extracted | passed.measured)[label]
-            entry.write(start, stop, shard)
+        for reader, shard in shards.items():
+            entry_of[reader].write(start, stop, shard)
         log("shard", row=name, start=start, stop=stop)
         observer.advance(name, stop - start)
     observer.end(name)
@@ -211,12 +212,12 @@ def _read_shard(
     measures: Sequence[Reader],
     batch_size: int,
     timing: Timing,
-) -> dict[str | None, Shard]:
+) -> dict[Reader | None, Shard]:
     """Read a range of images once and feed them to every reader that lacks them."""
     batches: list[ImageBatch] = []
     pictures: list[str] = []
-    extracted: dict[str, list[Extracted]] = {reader.label: [] for reader in extractors}
-    measured: dict[str, list[dict[str, Any]]] = {reader.label: [] for reader in measures}
+    extracted: dict[Reader, list[Extracted]] = {reader: [] for reader in extractors}
+    measured: dict[Reader, list[dict[str, Any]]] = {reader: [] for reader in measures}
     stream = source.read(indices, batch_size)
     while True:
         started = time.perf_counter()
@@ -227,25 +228,59 @@ def _read_shard(
         started = time.perf_counter()
         if len(batch.indices):
             for reader in extractors:
-                extracted[reader.label].append(reader.read(batch.images))
+                extracted[reader].append(_extract(reader, batch))
             for reader in measures:
-                measured[reader.label].append(dict(reader.read(batch)))
+                measured[reader].append(_measure(reader, batch))
         pictures += [picture(image) for image in batch.images]
         timing.extract_seconds += time.perf_counter() - started
         timing.images += len(batch.indices)
         batches.append(replace(batch, images=batch.images[:0], encoded=None))
-    return _assemble(source, batches, pictures, extractors, extracted, measures, measured)
+    seen = sum(len(batch.indices) + len(batch.excluded) for batch in batches)
+    if seen != len(indices):
+        raise ImageError(
+            f"{source.name} yielded {seen} images for indices {indices.start} to "
+            f"{indices.stop - 1}; expected {len(indices)}"
+        )
+    return _assemble(source, batches, pictures, extracted, measured)
+
+
+def _extract(reader: Reader, batch: ImageBatch) -> Extracted:
+    """Features of a batch, checked against what the extractor promises."""
+    who = f"extractor {reader.registered.id}"
+    with blamed(who):
+        found: Extracted = reader.read(batch.images)
+    promised: dict[str, tuple[Tensor | None, int]] = {"features": (found.features, reader.read.d)}
+    if reader.classes:
+        promised["logits"] = (found.logits, len(reader.classes))
+    for what, (rows, width) in promised.items():
+        expected = (len(batch.indices), width)
+        if rows is None or tuple(rows.shape) != expected:
+            shape = None if rows is None else tuple(rows.shape)
+            raise PluginError(f"{who} returned {what} of shape {shape}; expected {expected}")
+    return found
+
+
+def _measure(reader: Reader, batch: ImageBatch) -> dict[str, Any]:
+    """Columns of a batch, checked against what the measure promises."""
+    who = f"measure {reader.registered.id}"
+    with blamed(who):
+        found = dict(reader.read(batch))
+    for column in reader.read.columns:
+        count = len(found[column]) if column in found else 0
+        if count != len(batch.indices):
+            raise PluginError(
+                f"{who} returned {count} values of {column!r} for {len(batch.indices)} images"
+            )
+    return found
 
 
 def _assemble(
     source: Source,
     batches: list[ImageBatch],
     pictures: list[str],
-    extractors: Sequence[Reader],
-    extracted: dict[str, list[Extracted]],
-    measures: Sequence[Reader],
-    measured: dict[str, list[dict[str, Any]]],
-) -> dict[str | None, Shard]:
+    extracted: dict[Reader, list[Extracted]],
+    measured: dict[Reader, list[dict[str, Any]]],
+) -> dict[Reader | None, Shard]:
     """Put the batches of a range together, in order of index."""
     indices = torch.cat([batch.indices for batch in batches])
     order = torch.argsort(indices)
@@ -268,19 +303,17 @@ def _assemble(
         "decoding": in_order(flags),
         "picture": in_order(pictures),
     }
-    shards: dict[str | None, Shard] = {None: Shard(base, columns, excluded)}
-    for reader in extractors:
+    shards: dict[Reader | None, Shard] = {None: Shard(base, columns, excluded)}
+    for reader, rows in extracted.items():
         tensors = dict(base)
-        rows = extracted[reader.label]
         tensors["features"] = _rows([r.features for r in rows], order, reader.read.d)
         if reader.classes:
             logits = [r.logits for r in rows if r.logits is not None]
             tensors["logits"] = _rows(logits, order, len(reader.classes))
-        shards[reader.label] = Shard(tensors, {}, excluded)
-    for reader in measures:
-        parts = measured[reader.label]
+        shards[reader] = Shard(tensors, {}, excluded)
+    for reader, parts in measured.items():
         columns = {c: in_order([v for p in parts for v in p[c]]) for c in reader.read.columns}
-        shards[reader.label] = Shard(base, columns, excluded)
+        shards[reader] = Shard(base, columns, excluded)
     return shards
 
 

@@ -11,7 +11,14 @@ from typing import Any, Literal
 
 import torch
 
-from benchgen.errors import BenchgenError, ImageError, SuiteError, UnknownIdError
+from benchgen.errors import (
+    BenchgenError,
+    ImageError,
+    PluginError,
+    SuiteError,
+    UnknownIdError,
+    blamed,
+)
 from benchgen.features.extractor import Extractor, Measure
 from benchgen.hashing import digest
 from benchgen.host.loader import Host, Registered, host, with_defaults
@@ -161,7 +168,10 @@ def open_images(
         return source, _record(source, kind, choice.source, {})
     registered = plugins.find("reference", choice.source)
     parameters = with_defaults(registered, choice.params, where)
-    source = registered.spec.load(part=part, **parameters)
+    with blamed(f"reference {registered.id}"):
+        source = registered.spec.load(part=part, **parameters)
+    if source.size is None:
+        raise PluginError(f"reference {registered.id} is without end; a reference must be finite")
     record = _record(source, "reference", registered.id, parameters)
     assert isinstance(registered.spec, ReferenceSpec)
     return source, record.model_copy(
@@ -280,7 +290,8 @@ def _readers(
         registered = plugins.find(kind, choice.id)
         parameters = with_defaults(registered, choice.params, f"{kind}s.{number}")
         arguments = {"device": device} if kind == "extractor" else {}
-        loaded: Extractor | Measure = registered.spec.load(**arguments, **parameters)
+        with blamed(f"{kind} {registered.id}"):
+            loaded: Extractor | Measure = registered.spec.load(**arguments, **parameters)
         fields = {
             "id": registered.id,
             "version": registered.spec.version,
@@ -303,7 +314,8 @@ def _metrics(plugins: Host, chosen: Sequence[MetricChoice]) -> tuple[Metric, ...
             arguments["convention"] = choice.convention
         key = digest({"factory": spec.factory, **arguments})
         if key not in families:
-            families[key] = spec.load(**arguments)
+            with blamed(f"metric {registered.id}"):
+                families[key] = spec.load(**arguments)
         parameters = dict(families[key].parameters)
         metrics.append(Metric(_label(choice, chosen), registered, spec, families[key], parameters))
     return tuple(metrics)

@@ -122,7 +122,7 @@ def estimate(
     degrees = None if labels is None else groups - 1
     quantile = _quantile(level, degrees)
     if score.bounds is None and stderr == 0:
-        return finish(stderr, None, "all images influence it alike, so its spread is unknown")
+        return finish(stderr, None, "no image moved it more than another, so its spread is unknown")
     if score.bounds is None:
         interval = (score.value - quantile * stderr, score.value + quantile * stderr)
     else:
