@@ -9,6 +9,9 @@ from torch import Tensor
 
 Field = Literal["shape", "dtype", "range", "finite"]
 
+QUANTISATION = "uint8 RGB, floats rounded to nearest"
+"""How pixels are made; part of every fingerprint."""
+
 
 class PixelError(ValueError):
     """Images that break the contract; the caller adds whose they are.

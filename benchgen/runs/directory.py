@@ -187,4 +187,6 @@ def read_document(path: Path, model: type[Any]) -> Any:
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise StoreError(f"{path} is not a benchgen document: {detail}") from error
+        raise StoreError(
+            f"{path} is not a benchgen document: {detail}. Remove it and run again to make it anew."
+        ) from error

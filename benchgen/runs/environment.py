@@ -1,10 +1,14 @@
-"""What a run ran on, and what it took."""
+"""What a run runs on, and what it took."""
 
 from __future__ import annotations
 
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from benchgen.errors import SuiteError
 
 _PACKAGES = ("benchgen", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "pillow")
 
@@ -28,3 +32,18 @@ def peak_rss_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resolve_device(wanted: str) -> str:
+    """``"auto"`` is a GPU where there is one.
+
+    Raises:
+        SuiteError: If the device is not to be had.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise SuiteError(f"execution.device: {wanted!r} is not to be had: {error}") from None
+    return wanted

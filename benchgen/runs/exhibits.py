@@ -6,13 +6,9 @@ A small picture of every image is stored as the image passes, so none is sampled
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from PIL import Image
-from torch import Tensor
 
 from benchgen.files import write_atomically
 from benchgen.runs.documents import Exhibit, Exhibits
@@ -24,17 +20,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 64
 OFFENDERS = 12
-SIDE = 96
-"""Pictures are at most this many pixels wide and high; smaller images are kept as they are."""
-
-
-def picture(image: Tensor) -> str:
-    """An image, uint8 ``[3, H, W]``, as a small PNG in base64."""
-    small = Image.fromarray(image.permute(1, 2, 0).numpy())
-    small.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    small.save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def choose_exhibits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,11 +16,14 @@ from torch import Tensor
 from benchgen.errors import ImageError, PluginError, blamed
 from benchgen.features.extractor import Extracted
 from benchgen.features.store import Entry, Shard, Store, StoredFeatures
+from benchgen.images.encode import png
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Excluded, ImageBatch, Source, is_stratified
 from benchgen.metrics.base import FeatureSet, TensorFeatures
-from benchgen.runs.exhibits import picture
 from benchgen.runs.plan import Reader
+
+PICTURE_SIDE = 96
+"""The pictures that are kept are at most this many pixels wide and high."""
 
 _IN_MEMORY_BYTES = 1 << 30
 _RECORDS = {"reader": "records", "version": "1"}
@@ -231,7 +235,7 @@ def _read_shard(
                 extracted[reader].append(_extract(reader, batch))
             for reader in measures:
                 measured[reader].append(_measure(reader, batch))
-        pictures += [picture(image) for image in batch.images]
+        pictures += [_picture(image) for image in batch.images]
         timing.extract_seconds += time.perf_counter() - started
         timing.images += len(batch.indices)
         batches.append(replace(batch, images=batch.images[:0], encoded=None))
@@ -242,6 +246,10 @@ def _read_shard(
             f"{indices.stop - 1}; expected {len(indices)}"
         )
     return _assemble(source, batches, pictures, extracted, measured)
+
+
+def _picture(image: Tensor) -> str:
+    return base64.b64encode(png(image, PICTURE_SIDE)).decode("ascii")
 
 
 def _extract(reader: Reader, batch: ImageBatch) -> Extracted:

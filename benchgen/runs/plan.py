@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from benchgen.errors import (
     BenchgenError,
     ImageError,
@@ -26,10 +24,12 @@ from benchgen.host.specs import ExtractorSpec, GeneratorSpec, MetricSpec, Refere
 from benchgen.images.array import load_array
 from benchgen.images.folder import FolderSource
 from benchgen.images.generated import GeneratedSource
+from benchgen.images.pixels import QUANTISATION
 from benchgen.images.source import Source
 from benchgen.images.split import halves, shuffled
 from benchgen.metrics.base import Family
 from benchgen.runs.documents import SourceRecord
+from benchgen.runs.environment import resolve_device
 from benchgen.suite import Chosen, GeneratorChoice, Images, MetricChoice, Suite
 
 NOISE = "benchgen/noise"
@@ -295,6 +295,7 @@ def _readers(
         fields = {
             "id": registered.id,
             "version": registered.spec.version,
+            "pixels": QUANTISATION,
             **dict(loaded.fingerprint),
         }
         readers.append(Reader(_label(choice, chosen), registered, loaded, fields))
@@ -383,18 +384,3 @@ def _is_path(plugins: Host, kind: str, text: str) -> bool:
 def _looks_like_path(text: str) -> bool:
     starts = text.startswith((".", "~", "/", os.sep)) or text.endswith((os.sep, "/"))
     return starts or text.endswith((".npy", ".npz")) or text.count("/") > 1
-
-
-def resolve_device(wanted: str) -> str:
-    """``"auto"`` is a GPU where there is one.
-
-    Raises:
-        SuiteError: If the device is not to be had.
-    """
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        raise SuiteError(f"execution.device: {wanted!r} is not to be had: {error}") from None
-    return wanted

@@ -7,15 +7,14 @@ import io
 import json
 from pathlib import Path
 
-from PIL import Image
-
 from benchgen.errors import SuiteError
 from benchgen.files import write_atomically
 from benchgen.host.loader import host, with_defaults
 from benchgen.images import noise
+from benchgen.images.encode import png
 from benchgen.images.generated import GeneratedSource
+from benchgen.runs.environment import resolve_device
 from benchgen.runs.passes import Observer
-from benchgen.runs.plan import resolve_device
 
 
 def sample_to_folder(
@@ -45,9 +44,7 @@ def sample_to_folder(
     observer.begin(source.name, n, n - len(missing))
     for batch in source.read(missing, batch_size):
         for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
-            buffer = io.BytesIO()
-            Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, format="PNG")
-            write_atomically(files[index], buffer.getvalue())
+            write_atomically(files[index], png(image))
         observer.advance(source.name, len(batch.indices))
     observer.end(source.name)
     for warning in source.warnings:
