@@ -314,10 +314,10 @@ def _metrics(plugins: Host, chosen: Sequence[MetricChoice]) -> tuple[Metric, ...
         if choice.convention is not None:
             arguments["convention"] = choice.convention
         key = digest({"factory": spec.factory, **arguments})
-        if key not in families:
-            with blamed(f"metric {registered.id}"):
+        with blamed(f"metric {registered.id}"):
+            if key not in families:
                 families[key] = spec.load(**arguments)
-        parameters = dict(families[key].parameters)
+            parameters = dict(families[key].parameters)
         metrics.append(Metric(_label(choice, chosen), registered, spec, families[key], parameters))
     return tuple(metrics)
 

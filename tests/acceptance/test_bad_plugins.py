@@ -29,7 +29,7 @@ PLUGIN = """
             {measure}
 
     class Metric:
-        parameters = {{}}
+        {state} = {{}}
         def prepare(self, real):
             return None
         def compute(self, prepared, fake):
@@ -50,6 +50,7 @@ PLUGIN = """
         )]
 """
 GOOD = {
+    "state": "parameters",
     "extract": "return Extracted(images.float().mean((2, 3)).repeat(1, 2)[:, :4])",
     "measure": "return {'hue': [0.5] * len(batch.indices)}",
     "compute": "return {'bad': Score(1.0, torch.zeros(fake.n))}",
@@ -73,6 +74,10 @@ CASES = {
         "measure acme/bad returned 1 values of 'hue' for 30 images",
     ),
     "metric raises": ({"compute": "return fake.rows"}, "acme/bad raised AttributeError"),
+    "metric without parameters": (
+        {"state": "settings"},
+        "metric acme/bad raised AttributeError",
+    ),
     "metric NaN": ({"compute": "return {'bad': Score(float('nan'))}"}, "nan"),
 }
 
