@@ -149,7 +149,7 @@ def test_standard_error_matches_the_spread(stderr_over_spread, d, m, scale, shif
 def test_standard_error_holds_from_plane_to_saturation(stderr_over_spread, d, scale, shift, k):
     draw = gaussians(d, 300, 300, scale, shift)
     ratios = stderr_over_spread(Neighbours(k=k), draw)
-    assert len(ratios) >= 2
+    assert "density" in ratios  # the shares may be 0 or 1 every time
     for name, ratio in ratios.items():
         assert 0.7 < ratio < 1.3, (name, ratio)
 
