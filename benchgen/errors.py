@@ -76,22 +76,23 @@ class PluginError(BenchgenError):
     """A plugin that the run asks for is broken, blocked, incompatible or shadowed."""
 
 
+class GeneratorError(PluginError):
+    """A generator raised, or what it returned breaks the contract."""
+
+
 @contextmanager
-def blamed(who: str) -> Iterator[None]:
-    """Turn what a plugin raises into a PluginError that names it; benchgen's own errors pass."""
+def blamed(who: str, doing: str = "", kind: type[PluginError] = PluginError) -> Iterator[None]:
+    """Turn what a plugin raises into an error that names it; benchgen's own errors pass."""
     try:
         yield
     except BenchgenError:
         raise
     except Exception as error:
-        raise PluginError(
-            f"{who} raised {type(error).__name__}: {error}. It is at fault, or its parameters are; "
-            "what was finished is kept, and the same command goes on from there."
+        what = " ".join(filter(None, (who, "raised", type(error).__name__, doing)))
+        raise kind(
+            f"{what}: {error}. It is at fault, or its parameters are; what was finished is kept, "
+            "and the same command goes on from there."
         ) from error
-
-
-class GeneratorError(PluginError):
-    """A generator raised, or what it returned breaks the contract."""
 
 
 class ImageError(BenchgenError):

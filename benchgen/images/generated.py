@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchgen.errors import GeneratorError
+from benchgen.errors import GeneratorError, blamed
 from benchgen.hashing import digest
 from benchgen.host.loader import Registered
 from benchgen.host.specs import GeneratorSpec
@@ -165,21 +165,15 @@ class GeneratedSource:
     def _sample(self, indices: list[int], labels: Tensor | None) -> Tensor:
         batch = SampleBatch(indices, seed=self.seed, condition=labels, device=self.device)
         who = self.registered.id
-        try:
-            with _guarded(self._warn), torch.no_grad():
-                if self._generator is None:
-                    self._generator = self.spec.load(**self.parameters)
-                images = self._generator.sample(batch)
-        except MemoryError:
-            raise
-        except Exception as error:
-            if isinstance(error, GeneratorError):
-                raise
-            raise GeneratorError(
-                f"generator {who} raised {type(error).__name__} while sampling images "
-                f"{indices[0]} to {indices[-1]}: {error}. It is at fault, or its parameters are; "
-                "images finished before are kept, and the same command goes on from there."
-            ) from error
+        doing = f"while sampling images {indices[0]} to {indices[-1]}"
+        with (
+            blamed(f"generator {who}", doing, GeneratorError),
+            _guarded(self._warn),
+            torch.no_grad(),
+        ):
+            if self._generator is None:
+                self._generator = self.spec.load(**self.parameters)
+            images = self._generator.sample(batch)
         if not isinstance(images, Tensor):
             raise GeneratorError(
                 f"generator {who} returned {type(images).__name__}; expected a torch.Tensor "

@@ -143,8 +143,7 @@ class _Engine:
             fingerprints=fingerprints,
             class_shares=class_shares(passed, self.plan.extractors),
             excluded=[
-                ExcludedRecord(index=e.index, name=e.name, reason=e.reason)
-                for e in passed.excluded()
+                ExcludedRecord(index=e.index, name=e.name, reason=e.reason) for e in passed.excluded
             ],
             warnings=warnings,
             features={label: entry.key for label, entry in passed.extracted.items()},
@@ -214,7 +213,7 @@ class _Engine:
         assert self._reference is not None
         tables = {
             "": passed.table(self.plan.extractors),
-            ".reference": {"index": self._reference.table([])["index"]},
+            ".reference": {"index": self._reference.images["index"]},
         }
         for found, record in zip(scored.values(), records, strict=True):
             sides = ("", found.influence.fake), (".reference", found.influence.real)
@@ -243,7 +242,7 @@ class _Engine:
             row=row.kind,
             source=row.record,
             reference=self.plan.reference_record,
-            n=row.n if passed is None else row.n - len(passed.excluded()),
+            n=row.n if passed is None else row.n - len(passed.excluded),
             execution=Execution(
                 started=started,
                 finished=now(),

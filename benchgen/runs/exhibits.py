@@ -58,12 +58,12 @@ def choose_exhibits(
 
 def first_images(passed: Passed) -> list[int]:
     """The table rows of the images that stand for all."""
-    return list(range(min(SAMPLE, len(passed.table([])["index"]))))
+    return list(range(min(SAMPLE, len(passed.images["index"]))))
 
 
 def save_images(passed: Passed, rows: Sequence[int], directory: Path, name: str) -> list[Exhibit]:
     """Write the images of these table rows as ``images/<name>/<index>.png``; say which is which."""
-    table = passed.table([])
+    table = passed.images
     indices = [int(table["index"][row]) for row in rows]
     for index, encoded in passed.pictures(indices).items():
         write_atomically(directory / _file(name, index), base64.b64decode(encoded))

@@ -78,18 +78,35 @@ class Passed:
         """The class logits under one extractor."""
         return _in_memory(replace(self.extracted[label].logits(self.n), strata=self._strata))
 
+    @property
+    def images(self) -> dict[str, list[Any]]:
+        """What is known of each image that could be used: index, name, label, decoding."""
+        return self._read_records[0]
+
+    @property
+    def excluded(self) -> list[Excluded]:
+        """Images that could not be used."""
+        return self._read_records[1]
+
+    @cached_property
+    def _read_records(self) -> tuple[dict[str, list[Any]], list[Excluded]]:
+        images: dict[str, list[Any]] = {"index": [], "name": [], "label": [], "decoding": []}
+        excluded: list[Excluded] = []
+        for shard in self.records.shards(self.n):
+            images["index"] += shard.tensors["indices"].tolist()
+            for column in ("name", "label", "decoding"):
+                images[column] += shard.columns[column]
+            excluded += shard.excluded
+        return images, excluded
+
     @cached_property
     def _strata(self) -> Tensor | None:
         """The label of each image, numbered, where the shares of labels are by design."""
         if not self.stratified:
             return None
-        labels = [v for shard in self.records.shards(self.n) for v in shard.columns["label"]]
+        labels = self.images["label"]
         numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
         return torch.tensor([numbers[label] for label in labels])
-
-    def excluded(self) -> list[Excluded]:
-        """Images that could not be used."""
-        return [e for shard in self.records.shards(self.n) for e in shard.excluded]
 
     def pictures(self, indices: Sequence[int]) -> dict[int, str]:
         """Small pictures of these images, PNG in base64, by index."""
@@ -104,13 +121,8 @@ class Passed:
         }
 
     def table(self, readers: Sequence[Reader]) -> dict[str, list[Any]]:
-        """Per-image columns: index, name, label, what decoding had to change, and what the
-        readers' classifiers and the measures say."""
-        columns: dict[str, list[Any]] = {"index": [], "name": [], "label": [], "decoding": []}
-        for shard in self.records.shards(self.n):
-            columns["index"] += shard.tensors["indices"].tolist()
-            for column in ("name", "label", "decoding"):
-                columns[column] += shard.columns[column]
+        """Per-image columns: ``images``, and what the readers' classifiers and the measures say."""
+        columns = dict(self.images)
         for reader in readers:
             if reader.label in self.extracted and reader.classes:
                 seen = [
@@ -120,10 +132,11 @@ class Passed:
                 classes = [reader.classes[i] for s in seen for i in s.indices.tolist()]
                 columns[f"class@{reader.label}"] = classes
                 columns[f"confidence@{reader.label}"] = [p for s in seen for p in s.values.tolist()]
-        for entry in self.measured.values():
-            for shard in entry.shards(self.n):
-                for name, values in shard.columns.items():
-                    columns.setdefault(name, []).extend(values)
+        for label, entry in self.measured.items():
+            parts = [shard.columns for shard in entry.shards(self.n)]
+            for column in parts[0] if parts else ():
+                name = column if column not in columns else f"{column}@{label}"
+                columns[name] = [value for part in parts for value in part[column]]
         return columns
 
 
@@ -182,7 +195,7 @@ def run_pass(
         log("shard", row=name, start=start, stop=stop)
         observer.advance(name, stop - start)
     observer.end(name)
-    _refuse_bad(name, passed.excluded(), n, skip_bad)
+    _refuse_bad(name, passed.excluded, n, skip_bad)
     return passed
 
 
@@ -342,6 +355,10 @@ def _refuse_bad(name: str, excluded: list[Excluded], n: int, skip_bad: float) ->
 
 
 def _in_memory(features: StoredFeatures) -> FeatureSet:
-    if features.n * features.d * 4 > _IN_MEMORY_BYTES:
-        return features
-    return TensorFeatures(torch.cat(list(features.blocks())), features.strata)
+    blocks, size = [], 0
+    for block in features.blocks():
+        size += block.numel() * block.element_size()
+        if size > _IN_MEMORY_BYTES:
+            return features
+        blocks.append(block)
+    return TensorFeatures(torch.cat(blocks), features.strata) if blocks else features

@@ -163,6 +163,8 @@ def open_images(
                 f"{where}: there is nothing at {choice.source}; expected a folder of images, or "
                 "a .npy or .npz file"
             )
+        if choice.params:
+            raise SuiteError(f"{where}.params: {choice.source} is a path and takes none")
         source: Source = FolderSource(path) if path.is_dir() else load_array(path)
         kind: Literal["folder", "array"] = "folder" if path.is_dir() else "array"
         return source, _record(source, kind, choice.source, {})
@@ -263,8 +265,8 @@ def _with_n(
     messages: list[str],
 ) -> tuple[Row, ...]:
     """Decide the number of images of each row."""
-    finite = [(record.name, source.size) for _, source, record in sources if source.size]
-    n = suite.n or min([size for _, size in finite] + ([10_000] if finite else [2_500]))
+    finite = [source.size for _, source, _ in sources if source.size]
+    n = suite.n or (min(10_000, *finite) if finite else 2_500)
     rows = []
     for kind, source, record in sources:
         size = source.size
@@ -285,10 +287,11 @@ def _with_n(
 def _readers(
     plugins: Host, kind: Literal["extractor", "measure"], chosen: Sequence[Chosen], device: str
 ) -> tuple[Reader, ...]:
+    found = [plugins.find(kind, choice.id) for choice in chosen]
+    labels = _labels(chosen, [registered.id for registered in found], f"{kind}s")
     readers = []
-    for number, choice in enumerate(chosen):
-        registered = plugins.find(kind, choice.id)
-        parameters = with_defaults(registered, choice.params, f"{kind}s.{number}")
+    for label, choice, registered in zip(labels, chosen, found, strict=True):
+        parameters = with_defaults(registered, choice.params, f"{kind}s: {label}")
         arguments = {"device": device} if kind == "extractor" else {}
         with blamed(f"{kind} {registered.id}"):
             loaded: Extractor | Measure = registered.spec.load(**arguments, **parameters)
@@ -298,18 +301,19 @@ def _readers(
             "pixels": QUANTISATION,
             **dict(loaded.fingerprint),
         }
-        readers.append(Reader(_label(choice, chosen), registered, loaded, fields))
+        readers.append(Reader(label, registered, loaded, fields))
     return tuple(readers)
 
 
 def _metrics(plugins: Host, chosen: Sequence[MetricChoice]) -> tuple[Metric, ...]:
+    found = [plugins.find("metric", choice.id) for choice in chosen]
+    labels = _labels(chosen, [registered.id for registered in found], "metrics")
     families: dict[str, Family] = {}
     metrics = []
-    for number, choice in enumerate(chosen):
-        registered = plugins.find("metric", choice.id)
+    for label, choice, registered in zip(labels, chosen, found, strict=True):
         spec = registered.spec
         assert isinstance(spec, MetricSpec)
-        with_defaults(registered, choice.params, f"metrics.{number}")
+        with_defaults(registered, choice.params, f"metrics: {label}")
         arguments = dict(choice.params)
         if choice.convention is not None:
             arguments["convention"] = choice.convention
@@ -318,19 +322,30 @@ def _metrics(plugins: Host, chosen: Sequence[MetricChoice]) -> tuple[Metric, ...
             if key not in families:
                 families[key] = spec.load(**arguments)
             parameters = dict(families[key].parameters)
-        metrics.append(Metric(_label(choice, chosen), registered, spec, families[key], parameters))
+        metrics.append(Metric(label, registered, spec, families[key], parameters))
     return tuple(metrics)
 
 
-def _label(choice: Chosen, chosen: Sequence[Chosen]) -> str:
-    """The bare name where it is unique in the suite, else with what sets it apart."""
-    bare = choice.id.rpartition("/")[2]
-    if sum(other.id.rpartition("/")[2] == bare for other in chosen) == 1:
-        return bare
-    marks = [f"{key}={value}" for key, value in choice.params.items()]
-    if isinstance(choice, MetricChoice) and choice.convention:
-        marks.insert(0, choice.convention)
-    return f"{bare}[{','.join(marks)}]" if marks else bare
+def _labels(chosen: Sequence[Chosen], ids: Sequence[str], where: str) -> list[str]:
+    """For each choice its bare name, with the distribution or parameters where those set it apart.
+
+    Raises:
+        SuiteError: If two choices are the same.
+    """
+    labels = []
+    for choice, identifier in zip(chosen, ids, strict=True):
+        bare = identifier.rpartition("/")[2]
+        alike = [other for other in ids if other.rpartition("/")[2] == bare]
+        marks = [f"{key}={value}" for key, value in choice.params.items()]
+        if isinstance(choice, MetricChoice) and choice.convention:
+            marks.insert(0, choice.convention)
+        name = bare if len(set(alike)) == 1 else identifier
+        several = alike.count(identifier) > 1 and marks
+        labels.append(f"{name}[{','.join(marks)}]" if several else name)
+    for label in labels:
+        if labels.count(label) > 1:
+            raise SuiteError(f"{where}: {label} is named twice; leave one out")
+    return labels
 
 
 def _record(

@@ -68,7 +68,7 @@ def class_shares(passed: Passed, readers: Sequence[Reader]) -> list[ClassShares]
 
 def decoding_warnings(passed: Passed, name: str) -> list[str]:
     """How many images decoding had to change, by what it changed."""
-    counts = Counter(word for flags in passed.table([])["decoding"] for word in flags.split())
+    counts = Counter(word for flags in passed.images["decoding"] for word in flags.split())
     return [
         f"{name}: {count} of {passed.n} images {CHANGES[word]}" for word, count in counts.items()
     ]
@@ -77,9 +77,11 @@ def decoding_warnings(passed: Passed, name: str) -> list[str]:
 def metric_record(metric: Metric) -> MetricRecord:
     """What a report must know of a metric."""
     spec = metric.spec
+    name, mark, parameters = metric.label.partition("[")
+    owner = f" ({metric.registered.distribution})" if "/" in name else ""
     return MetricRecord(
         id=metric.label,
-        title=f"{spec.title}{metric.label[len(spec.name) :]}",  # a variant's parameters follow
+        title=f"{spec.title}{owner}{mark}{parameters}",
         direction=spec.direction,
         unit=spec.unit,
         scale=spec.scale,

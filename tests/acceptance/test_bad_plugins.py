@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import benchgen
 from tests.acceptance.conftest import Command
 from tests.conftest import InstallPlugin
 
@@ -110,3 +111,46 @@ def test_a_bad_plugin_is_named(
     assert outcome.code in (2, 3)
     assert message in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_one_name_from_two_distributions_stays_apart(
+    benchgen_command: Command, install_plugin: InstallPlugin, tmp_path: Path
+) -> None:
+    for name in ("acme", "other"):
+        install_plugin(name, PLUGIN.format(**GOOD))
+    ids = ("acme/bad", "other/bad")
+    several = [part for i in ids for part in ("-m", i, "--measure", i, "-e", i)]
+    out = tmp_path / "run"
+    outcome = benchgen_command("run", "-g", "static=noise", "-n", "30", *several, "-o", out)
+    assert outcome.code == 0, outcome.err
+    result = json.loads((out / "results" / "static.json").read_text())
+    keys = {(e["metric"], e["extractor"]) for e in result["estimates"]}
+    assert keys == {(metric, extractor) for metric in ids for extractor in ids}
+    columns = benchgen.Run(out)["static"].columns
+    assert {"hue", "hue@other/bad"} <= set(columns)
+    titles = [m["title"] for m in json.loads((out / "run.json").read_text())["metrics"]]
+    assert titles == ["Bad (acme)", "Bad (other)"]
+
+
+def test_a_metric_named_twice_is_refused(benchgen_command: Command, tmp_path: Path) -> None:
+    twice = ("-m", "kid", "-m", "benchgen/kid", "-e", "pixels", "-o", tmp_path / "run")
+    outcome = benchgen_command("run", *twice)
+    assert outcome.code == 2
+    assert "metrics: kid is named twice" in outcome.err
+    suite = tmp_path / "variants.toml"
+    suite.write_text(
+        'reference = "digits"\nextractors = ["pixels"]\nn = 40\n'
+        'metrics = ["precision", {id = "precision", params = {k = 5}}]\n'
+    )
+    assert benchgen_command("run", suite, "-o", tmp_path / "run").code == 0
+    metrics = json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]
+    assert [m["id"] for m in metrics] == ["precision", "precision[k=5]"]
+    assert [m["title"] for m in metrics] == ["Precision", "Precision[k=5]"]
+
+
+def test_a_path_takes_no_parameters(benchgen_command: Command, tmp_path: Path) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text(f'[reference]\nsource = "{tmp_path}"\nparams = {{ split = "test" }}\n')
+    outcome = benchgen_command("run", suite)
+    assert outcome.code == 2
+    assert "reference.params" in outcome.err
