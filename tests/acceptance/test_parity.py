@@ -54,7 +54,7 @@ def _photographs(folder: Path, count: int) -> tuple[Path, Path]:
     return folder / "fake", folder / "real"
 
 
-def _compare(
+def _check_agreement(
     oracle: Oracle, fake: Path, real: Path, tmp_path: Path, count: int, subset: int
 ) -> None:
     import torch_fidelity
@@ -115,11 +115,11 @@ def _mean_kernel(result: Any) -> float:
 
 def test_digits_as_jpeg(oracle: Oracle, tmp_path: Path) -> None:
     fake, real = _digits(tmp_path / "images", 60)
-    _compare(oracle, fake, real, tmp_path, count=60, subset=30)
+    _check_agreement(oracle, fake, real, tmp_path, count=60, subset=30)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CIFAR10.is_file(), reason=f"needs {CIFAR10.name} beside the project")
 def test_photographs(oracle: Oracle, tmp_path: Path) -> None:
     fake, real = _photographs(tmp_path / "images", 512)
-    _compare(oracle, fake, real, tmp_path, count=512, subset=256)
+    _check_agreement(oracle, fake, real, tmp_path, count=512, subset=256)

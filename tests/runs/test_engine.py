@@ -142,14 +142,14 @@ def test_a_generator_that_fails_half_way_loses_nothing(blobs: Blobs, tmp_path: P
 
 @pytest.mark.slow
 def test_ten_kills_change_no_value_and_sample_nothing_twice(blobs: Blobs, tmp_path: Path) -> None:
-    _kill_and_resume(blobs, tmp_path, kills=10)
+    _check_kill_and_resume(blobs, tmp_path, kills=10)
 
 
 def test_kills_change_no_value_and_sample_nothing_twice(blobs: Blobs, tmp_path: Path) -> None:
-    _kill_and_resume(blobs, tmp_path, kills=2)
+    _check_kill_and_resume(blobs, tmp_path, kills=2)
 
 
-def _kill_and_resume(blobs: Blobs, tmp_path: Path, kills: int) -> None:
+def _check_kill_and_resume(blobs: Blobs, tmp_path: Path, kills: int) -> None:
     """SIGKILL the run at random moments; each restart uses the same command."""
     suite = tmp_path / "suite.toml"
     suite.write_text(blobs.suite(2000, slow=0.15).toml())
