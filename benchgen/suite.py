@@ -92,11 +92,13 @@ class Suite(_Part):
     Attributes:
         name: Names the run directory.
         reference: The real images.
+        training: The generators' training images, for the metrics that look for copies.
         generators: Rows to evaluate; `real` and `noise` come in by themselves.
         n: Images per row. None: as many as the smallest finite source has (at most 10,000),
             or 2,500 where all are generators.
         seed: Seed of all sampling.
         extractors, measures, metrics: What to compute.
+        per_class: Whether every metric is also computed within each class.
         level: Confidence level of the intervals.
         skip_bad: Share of a source's images that may be unreadable before the run stops.
         execution: Device and batch size.
@@ -104,6 +106,7 @@ class Suite(_Part):
 
     name: str = Field(default="custom", pattern=r"^[\w.-]{1,60}$")
     reference: ReferenceChoice
+    training: Images | None = None
     generators: tuple[GeneratorChoice, ...] = ()
     n: int | None = Field(default=None, ge=2)
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -112,6 +115,7 @@ class Suite(_Part):
     metrics: tuple[MetricChoice, ...] = Field(
         default=tuple(MetricChoice(id=name) for name in DEFAULT_METRICS), min_length=1
     )
+    per_class: bool = False
     level: float = Field(default=0.95, gt=0.5, lt=1)
     skip_bad: float = Field(default=0.0, ge=0, lt=1)
     execution: ExecutionChoice = ExecutionChoice()
@@ -226,6 +230,7 @@ def _explain(error: ValidationError, where: str, text: str | None = None) -> str
 def _fields_at(loc: tuple[int | str, ...]) -> list[str]:
     models: dict[str, type[_Part]] = {
         "reference": ReferenceChoice,
+        "training": Images,
         "generators": GeneratorChoice,
         "extractors": Chosen,
         "measures": Chosen,

@@ -56,9 +56,12 @@ def test_signatures() -> None:
         "metric",
         "fake",
         "real",
+        "train",
+        "test",
         "fake_logits",
         "clusters",
         "groups",
+        "real_groups",
         "convention",
         "params",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from benchgen import errors
 from benchgen.cli import help_pages
 from benchgen.host import hookspecs
 from benchgen.host.loader import HOOKS, host
+from benchgen.stats.estimates import Estimate
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _SHELL = {"console", "bash", "sh", "shell"}
 
@@ -72,14 +74,33 @@ def test_every_hook_is_documented() -> None:
     assert [name for name in sorted(specified) if f"`{name}`" not in page] == []
 
 
-def test_every_metric_has_a_section() -> None:
-    headings = re.findall(r"^#{2,4} .+$", _read("docs/metrics.md"), re.MULTILINE)
-    words = {word for heading in headings for word in re.findall(r"[\w-]+", heading)}
-    api = _read("docs/api.md")
-    for registered in host().all("metric"):
-        if registered.distribution == "benchgen":
-            assert registered.spec.name in words, f"docs/metrics.md: {registered.spec.name}"
-            assert f"| `{registered.spec.name}` |" in api, f"docs/api.md: {registered.spec.name}"
+def test_every_metric_has_its_section() -> None:
+    sections = dict(_metric_sections())
+    names = _bundled_metrics()
+    assert set(sections) == set(names)
+    assert len(list(_metric_sections())) == len(names), "two sections have one heading"
+    index, api = _read("docs/metrics/index.md"), _read("docs/api.md")
+    for name in names:
+        page, text = sections[name]
+        missing = [
+            label for label in _LABELS if not re.search(rf"^{re.escape(label)} ?", text, re.M)
+        ]
+        assert missing == [], f"docs/metrics/{page}: {name} lacks {missing}"
+        assert f"| [`{name}`]({page}#{name}) |" in index, f"docs/metrics/index.md: {name}"
+        assert f"| `{name}` |" in api, f"docs/api.md: {name}"
+
+
+def test_the_table_of_conventions_is_that_of_the_families() -> None:
+    lines = _read("docs/metrics/index.md").partition("\n## Conventions\n")[2].splitlines()
+    header, _, *rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
+    tools = [cell.strip() for cell in header[1:]]
+    told = {
+        name: {tool for tool, cell in zip(tools, row[1:], strict=True) if cell.strip()}
+        for row in rows
+        for name in re.findall(r"`([\w-]+)`", row[0])
+    }
+    for name, spec in _bundled_metrics().items():
+        assert {tool for tool in tools if _follows(spec, tool)} == told.get(name, set()), name
 
 
 def test_every_metric_parameter_is_in_the_api_table() -> None:
@@ -100,6 +121,13 @@ def test_every_public_name_is_documented() -> None:
         if not re.search(rf"`(benchgen\.)?{re.escape(name)}[`(]", page)
     ]
     assert missing == []
+
+
+def test_every_field_of_an_estimate_is_documented() -> None:
+    page = _read("docs/api.md").partition("### `Estimate`")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert {field.name for field in fields(Estimate)} == told
 
 
 def test_every_exception_is_documented_with_its_exit_code() -> None:
@@ -127,11 +155,42 @@ def test_help_pages_are_not_stale() -> None:
     )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+_LABELS = (
+    "*Sees*",
+    "*Does not see*",
+    "*Self-test.*",
+    "*Uncertainty.*",
+    "*Conventions.*",
+    "*Cost.*",
+)
+
+
+def _metric_sections() -> Iterator[tuple[str, tuple[str, str]]]:
+    """Every section on a metric: its name, and the page and the text."""
+    for path in sorted((ROOT / "docs" / "metrics").glob("*.md")):
+        parts = re.split(r"^## `([\w-]+)`$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for name, text in zip(parts[1::2], parts[2::2], strict=True):
+            yield name, (path.name, text)
+
+
+def _bundled_metrics() -> dict[str, Any]:
+    found = host().all("metric")
+    return {one.spec.name: one.spec for one in found if one.distribution == "benchgen"}
+
+
+def _follows(spec: Any, tool: str) -> bool:
+    try:
+        spec.load(convention=tool)
+    except (TypeError, errors.MetricError):
+        return False
+    return True
 
 
 def _starts_with(words: list[str], path: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import benchgen
-from benchgen.cli import ls, plugins, report, run, sample, schema
+from benchgen.cli import doctor, ls, plugins, report, run, sample, schema
 from benchgen.errors import BenchgenError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command()(run.run)
 app.command()(sample.sample)
 app.command()(report.report)
 app.command()(schema.schema)
+app.command()(doctor.doctor)
 app.command()(ls.ls)
 app.add_typer(plugins.app, name="plugins")
 

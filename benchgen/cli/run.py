@@ -30,6 +30,10 @@ def run(
             "--generator", "-g", help="What to evaluate: id, folder or array; [dim]name=source[/]."
         ),
     ] = None,
+    training: Annotated[
+        str | None,
+        typer.Option(help="The generators' training images, to look for copies: id or path."),
+    ] = None,
     n: Annotated[int | None, typer.Option("-n", help="Images per row.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all sampling.")] = None,
     metric: Annotated[list[str] | None, typer.Option("--metric", "-m", help="Metric id.")] = None,
@@ -37,6 +41,9 @@ def run(
         list[str] | None, typer.Option("--extractor", "-e", help="Extractor id.")
     ] = None,
     measure: Annotated[list[str] | None, typer.Option(help="Measure id.")] = None,
+    per_class: Annotated[
+        bool | None, typer.Option("--per-class", help="Also score each class by itself.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Run directory. Default: runs/<suite>-<hash>."),
@@ -57,6 +64,8 @@ def run(
         "n": n,
         "seed": seed,
         "skip_bad": skip_bad,
+        "training": training,
+        "per_class": per_class,
         "generators": generator and [_named(text) for text in generator],
         "metrics": metric,
         "extractors": extractor,

@@ -53,23 +53,19 @@ def load(
         UsageError: no such resize rule, or a sha256 without weights.
         WeightsError: weights missing, with another sha256, or of another network.
     """
-    if resize not in get_args(Rule):
-        raise UsageError(
-            f"inception: no resize rule is called {resize!r}; known: {', '.join(get_args(Rule))}"
-        )
-    if weights is None and weights_sha256 is not None:
-        raise UsageError("inception: weights_sha256 needs weights, the path of that file")
-    sha256 = (weights_sha256 or SHA256).lower()
-    try:
-        state = load_state(find_weights(FILENAME, sha256, URL, weights), sha256)
-    except WeightsError as error:
-        if weights is None or not Path(weights).expanduser().is_file():
-            raise
-        raise WeightsError(
-            f"{error}. To use other weights than the published ones, pass the file's own sha256 "
-            "as weights_sha256"
-        ) from error
-    return Inception(_build(state), device, sha256, resize)
+    rule = _known(resize)
+    return Inception(*_network(weights, weights_sha256), device, rule)
+
+
+def load_spatial(
+    device: str | torch.device,
+    weights: str | Path | None = None,
+    weights_sha256: str | None = None,
+    resize: Rule = "tf1",
+) -> SpatialInception:
+    """The ``inception-spatial`` extractor on a device; takes and raises what ``load`` does."""
+    rule = _known(resize)
+    return SpatialInception(*_network(weights, weights_sha256), device, rule)
 
 
 class Inception:
@@ -83,7 +79,7 @@ class Inception:
     classes = _CLASSES
 
     def __init__(
-        self, network: nn.Module, device: str | torch.device, sha256: str, rule: Rule
+        self, network: nn.Module, sha256: str, device: str | torch.device, rule: Rule
     ) -> None:
         parts = dict(network.to(device).named_children())
         # The children but the last, in order, are the graph: running them directly takes
@@ -116,6 +112,73 @@ class Inception:
         features = self._trunk(_NORMALISE[self._rule](resized)).flatten(1)
         logits = features @ self._head.weight.T
         return features.cpu(), logits.cpu()
+
+
+class SpatialInception:
+    """2023 features that keep their place: 7 channels of a 17x17 map in the middle of the graph.
+
+    They are the first channels of the tensor ``mixed_6/conv``, in the order height, width,
+    channel: what sFID is defined on (Nash et al. 2021, arXiv:2103.03841).
+    """
+
+    d = 17 * 17 * 7
+    classes: tuple[str, ...] = ()
+
+    def __init__(
+        self, network: nn.Module, sha256: str, device: str | torch.device, rule: Rule
+    ) -> None:
+        parts = dict(network.to(device).named_children())
+        before = list(parts)[: list(parts).index("Mixed_6d")]
+        branch = parts["Mixed_6d"].get_submodule("branch1x1")
+        self._trunk = nn.Sequential(*(parts[name] for name in before), branch).eval()
+        self._device = torch.device(device)
+        self._sha256 = sha256
+        self._rule: Rule = rule
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        return {
+            "network": "inception-v3-compat",
+            "weights": self._sha256,
+            "layer": "mixed_6/conv[:7]",
+            "resize": self._rule,
+            "arithmetic": "float32",
+        }
+
+    def __call__(self, images: Tensor) -> Extracted:
+        """uint8 ``[B, 3, H, W]`` to float32 ``[B, 2023]``, on the CPU."""
+        with torch.inference_mode(), exact_float32():
+            return Extracted(torch.cat([self._run(part) for part in torch.split(images, _CHUNK)]))
+
+    def _run(self, images: Tensor) -> Tensor:
+        resized = resize(images.to(self._device), _SIDE, self._rule)
+        maps: Tensor = self._trunk(_NORMALISE[self._rule](resized))[:, :7]
+        return maps.permute(0, 2, 3, 1).flatten(1).cpu()
+
+
+def _known(rule: Rule) -> Rule:
+    if rule not in get_args(Rule):
+        raise UsageError(
+            f"inception: no resize rule is called {rule!r}; known: {', '.join(get_args(Rule))}"
+        )
+    return rule
+
+
+def _network(weights: str | Path | None, weights_sha256: str | None) -> tuple[nn.Module, str]:
+    """torch-fidelity's network with checked weights, and their sha256."""
+    if weights is None and weights_sha256 is not None:
+        raise UsageError("inception: weights_sha256 needs weights, the path of that file")
+    sha256 = (weights_sha256 or SHA256).lower()
+    try:
+        state = load_state(find_weights(FILENAME, sha256, URL, weights), sha256)
+    except WeightsError as error:
+        if weights is None or not Path(weights).expanduser().is_file():
+            raise
+        raise WeightsError(
+            f"{error}. To use other weights than the published ones, pass the file's own sha256 "
+            "as weights_sha256"
+        ) from error
+    return _build(state), sha256
 
 
 def _build(state: dict[str, Tensor]) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchgen.host.bundled_metrics import metric_specs
 from benchgen.host.hookspecs import hookimpl
 from benchgen.host.specs import (
     ExtractorSpec,
@@ -20,6 +21,12 @@ _DATA_SET: dict[str, dict[str, Any]] = {
     "download": {"type": "boolean", "default": True},
 }
 
+_INCEPTION: dict[str, dict[str, Any]] = {
+    "weights": {"type": ["string", "null"], "default": None},
+    "weights_sha256": {"type": ["string", "null"], "default": None},
+    "resize": {"enum": ["tf1", "clean", "pytorch-fid"], "default": "tf1"},
+}
+
 
 @hookimpl
 def benchgen_generators() -> list[GeneratorSpec]:
@@ -34,6 +41,7 @@ def benchgen_generators() -> list[GeneratorSpec]:
                 "width": {**_SIDE, "default": 28},
                 "channels": {"enum": [1, 3], "default": 3},
             },
+            likelihood=True,
             license="Apache-2.0",
         )
     ]
@@ -92,12 +100,15 @@ def benchgen_extractors() -> list[ExtractorSpec]:
             name="inception",
             factory="benchgen.features.inception:load",
             description="FID Inception of 2015-12-05, 2048 features; weights fetched once",
-            parameters={
-                "weights": {"type": ["string", "null"], "default": None},
-                "weights_sha256": {"type": ["string", "null"], "default": None},
-                "resize": {"enum": ["tf1", "clean", "pytorch-fid"], "default": "tf1"},
-            },
+            parameters=_INCEPTION,
             has_classes=True,
+        ),
+        ExtractorSpec(
+            name="inception-spatial",
+            factory="benchgen.features.inception:load_spatial",
+            description="2,023 features of the same network that keep their place, for sFID",
+            parameters=_INCEPTION,
+            spatial=True,
         ),
     ]
 
@@ -117,129 +128,4 @@ def benchgen_measures() -> list[MeasureSpec]:
 @hookimpl
 def benchgen_metrics() -> list[MetricSpec]:
     """The metric families."""
-    return [*_frechet(), _kernel(), _inception_score(), *_neighbours()]
-
-
-def _frechet() -> list[MetricSpec]:
-    reads = (
-        "Distance between the means and covariances of two feature clouds. Sees quality and "
-        "diversity at once, but only through first and second moments"
-    )
-    return [
-        MetricSpec(
-            name="fid",
-            factory="benchgen.metrics.frechet:Frechet",
-            description="Fréchet distance of feature moments (Heusel 2017)",
-            title="FID",
-            direction="lower",
-            unit="squared feature units",
-            depends_on_n=True,
-            reads=f"{reads}; biased upward at small n.",
-        ),
-        MetricSpec(
-            name="fid-corrected",
-            factory="benchgen.metrics.frechet:Frechet",
-            description="FID less its small-sample bias (second order)",
-            title="FID corrected",
-            direction="lower",
-            unit="squared feature units",
-            population=True,
-            reads=f"{reads}. Can be slightly negative where the two are nearly equal.",
-        ),
-    ]
-
-
-def _kernel() -> MetricSpec:
-    return MetricSpec(
-        name="kid",
-        factory="benchgen.metrics.kernel:Kernel",
-        description="squared MMD with a cubic kernel, unbiased (Bińkowski 2018)",
-        parameters={
-            "subsets": {"type": ["integer", "null"], "minimum": 2, "default": None},
-            "subset_size": {"type": "integer", "minimum": 2, "default": 1000},
-            "seed": {"type": "integer", "minimum": 0, "default": 2020},
-        },
-        title="KID",
-        direction="lower",
-        scale=1000.0,
-        population=True,
-        reads=(
-            "Squared distance of the feature distributions through moments up to the third. "
-            "Unbiased: negative values are correct near zero."
-        ),
-    )
-
-
-def _inception_score() -> MetricSpec:
-    return MetricSpec(
-        name="is",
-        factory="benchgen.metrics.inception_score:InceptionScore",
-        description="confident and varied class predictions (Salimans 2016)",
-        parameters={"splits": {"type": ["integer", "null"], "minimum": 1, "default": None}},
-        title="IS",
-        direction="higher",
-        consumes="logits",
-        needs_reference=False,
-        depends_on_n=True,
-        reads=(
-            "Rewards images that a classifier is sure of, spread over its classes. Never looks at "
-            "real images: it sees neither copying nor a collapse within a class, and images more "
-            "typical than real ones can beat them."
-        ),
-    )
-
-
-def _neighbours() -> list[MetricSpec]:
-    shared: dict[str, Any] = {
-        "factory": "benchgen.metrics.neighbours:Neighbours",
-        "parameters": {
-            "k": {"type": ["integer", "null"], "minimum": 1, "default": None},
-            "boundary": {"enum": ["<=", "<", None], "default": None},
-        },
-        "direction": "higher",
-        "unit": "share",
-        "depends_on_n": True,
-    }
-    return [
-        MetricSpec(
-            name="precision",
-            description="share of generated images within the real manifold (Kynkäänniemi 2019)",
-            title="Precision",
-            reads=(
-                "Share of generated images that lie near real ones. Rewards contraction: a "
-                "generator that keeps to typical images can beat real ones."
-            ),
-            **shared,
-        ),
-        MetricSpec(
-            name="recall",
-            description="share of real images within the generated manifold (Kynkäänniemi 2019)",
-            title="Recall",
-            reads=(
-                "Share of real images that lie near generated ones. Rewards width: scattered, "
-                "poor images have large neighbourhoods that cover much."
-            ),
-            **shared,
-        ),
-        MetricSpec(
-            name="density",
-            description="real neighbourhoods around a generated image, over k (Naeem 2020)",
-            title="Density",
-            reads=(
-                "How many real neighbourhoods hold a generated image, over k; 1 is expected of "
-                "equal distributions. Has no upper bound: crowding where real images are dense "
-                "drives it above that of real images."
-            ),
-            **shared,
-        ),
-        MetricSpec(
-            name="coverage",
-            description="share of real neighbourhoods that hold a generated image (Naeem 2020)",
-            title="Coverage",
-            reads=(
-                "Share of real images with a generated one nearby. Falls with dropped modes; its "
-                "ceiling for equal distributions is below 1 and depends on both numbers of images."
-            ),
-            **shared,
-        ),
-    ]
+    return metric_specs()

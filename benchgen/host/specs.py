@@ -61,6 +61,7 @@ class GeneratorSpec(Spec):
         channels: 1 or 3.
         conditioning: What ``batch.condition`` must hold: nothing, or int64 labels ``[B]``.
         classes: Names of the classes where conditioning is ``"class"``.
+        likelihood: Whether it also has ``log_likelihood(images, batch)``.
         license: SPDX identifier of code and weights.
         training_data: What it was trained on, and what was left out.
         weights_sha256: Hash of the weights it loads; part of what identifies its images.
@@ -70,6 +71,7 @@ class GeneratorSpec(Spec):
     channels: Literal[1, 3] = 3
     conditioning: Literal["none", "class"] = "none"
     classes: tuple[str, ...] = ()
+    likelihood: bool = False
     license: str = ""
     training_data: str = ""
     weights_sha256: str | None = None
@@ -100,9 +102,15 @@ class ReferenceSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorSpec(Spec):
-    """Images to feature rows. ``factory(device, **parameters)`` returns an extractor."""
+    """Images to feature rows. ``factory(device, **parameters)`` returns an extractor.
+
+    Attributes:
+        has_classes: Whether it has a classifier, whose logits come with the rows.
+        spatial: Whether its rows say where in the image, not only what.
+    """
 
     has_classes: bool = False
+    spatial: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +124,16 @@ class MetricSpec(Spec):
 
     Attributes:
         title: The name as the field writes it.
-        direction: Whether lower or higher is better.
+        direction: Whether lower or higher is better; "none" where neither is, and the metric
+            ranks nothing.
         unit: Unit of the value.
         scale: Tables show value × scale (and say so).
-        consumes: Whether it reads feature rows or class logits.
-        needs_reference: Whether it compares with real images.
+        consumes: What it reads: feature rows, class logits, the rows of a spatial extractor, or
+            the bits per dimension that a generator gives held-out images.
+        compares_with: What it compares with, in the order that ``prepare`` takes them: ``real``
+            (the reference), or ``train`` (the generator's training images) and ``test`` (real
+            images it was not trained on: the reference again).
+        optional_reference: Whether it also works without.
         depends_on_n: Whether its expectation depends on the number of images.
         population: Whether it estimates the population's value, rather than its own expectation
             at this number of images.
@@ -128,11 +141,12 @@ class MetricSpec(Spec):
     """
 
     title: str
-    direction: Literal["lower", "higher"]
+    direction: Literal["lower", "higher", "none"]
     unit: str = ""
     scale: float = 1.0
-    consumes: Literal["features", "logits"] = "features"
-    needs_reference: bool = True
+    consumes: Literal["features", "logits", "spatial", "likelihood"] = "features"
+    compares_with: tuple[Literal["real", "train", "test"], ...] = ("real",)
+    optional_reference: bool = False
     depends_on_n: bool = False
     population: bool = False
     reads: str = ""

@@ -83,6 +83,9 @@ class Generator(Protocol):
         """Return uint8 ``[B, C, H, W]``, or float in [0, 1]; C is 1 or 3."""
         ...
 
+    # Where its spec says ``likelihood=True``, also:
+    # def log_likelihood(self, images: Tensor, batch: SampleBatch) -> Tensor: ...
+
 
 class GeneratedSource:
     """A generator seen as a source without end. Loads the model when first read.
@@ -162,18 +165,56 @@ class GeneratedSource:
         alone = torch.cat([next(self.read([i], 1)).images for i in (0, 1)])
         return bool((batch.int() - alone.int()).abs().max() <= 1)
 
-    def _sample(self, indices: list[int], labels: Tensor | None) -> Tensor:
-        batch = SampleBatch(indices, seed=self.seed, condition=labels, device=self.device)
+    def log_likelihood(self, images: Tensor, indices: Tensor, labels: Tensor | None) -> Tensor:
+        """Log-probability in nats, float64 ``[B]``, that the generator gives real images.
+
+        Args:
+            images: uint8 ``[B, C, H, W]``, with the generator's own channels and size.
+            indices: int64 ``[B]``: which noise a generator draws that needs some.
+            labels: int64 ``[B]`` into its classes, where it is conditioned on them.
+
+        Raises:
+            GeneratorError: If the generator raises, or returns anything but finite numbers.
+        """
         who = self.registered.id
-        doing = f"while sampling images {indices[0]} to {indices[-1]}"
+        batch = SampleBatch(indices, seed=self.seed, condition=labels, device=self.device)
+        with self._calling(f"while weighing real images {int(indices[0])} to {int(indices[-1])}"):
+            found = self._loaded().log_likelihood(images.to(self.device), batch)
+        if not isinstance(found, Tensor) or tuple(found.shape) != (len(images),):
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise GeneratorError(
+                f"generator {who}: log_likelihood returned {shape}; expected a tensor "
+                f"({len(images)},) in nats"
+            )
+        nats: Tensor = found.detach().cpu().double()
+        if not torch.isfinite(nats).all():
+            first = int(indices[(~torch.isfinite(nats)).nonzero()[0, 0]])
+            raise GeneratorError(
+                f"generator {who}: log_likelihood is {nats[~torch.isfinite(nats)][0]} at real "
+                f"image {first}; a likelihood must give every image some probability"
+            )
+        return nats
+
+    def _loaded(self) -> Any:
+        if self._generator is None:
+            self._generator = self.spec.load(**self.parameters)
+        return self._generator
+
+    @contextmanager
+    def _calling(self, doing: str) -> Iterator[None]:
+        """Around every call of the plugin: who is to blame, and nothing global left changed."""
         with (
-            blamed(f"generator {who}", doing, GeneratorError),
+            blamed(f"generator {self.registered.id}", doing, GeneratorError),
             _guarded(self._warn),
             torch.no_grad(),
         ):
-            if self._generator is None:
-                self._generator = self.spec.load(**self.parameters)
-            images = self._generator.sample(batch)
+            yield
+
+    def _sample(self, indices: list[int], labels: Tensor | None) -> Tensor:
+        batch = SampleBatch(indices, seed=self.seed, condition=labels, device=self.device)
+        who = self.registered.id
+        with self._calling(f"while sampling images {indices[0]} to {indices[-1]}"):
+            images = self._loaded().sample(batch)
         if not isinstance(images, Tensor):
             raise GeneratorError(
                 f"generator {who} returned {type(images).__name__}; expected a torch.Tensor "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +56,73 @@ class TensorFeatures:
 
 
 @dataclass(frozen=True)
+class SquaredDistance:
+    """How the variance of an estimated squared distance depends on the distance itself.
+
+    Near equality the first-order variance vanishes with the distance, and is estimated smallest
+    where the distance came out too small. So the interval holds every distance from which the
+    value is not further than its error *there*: a test inverted, as Wilson's for a share.
+
+    Attributes:
+        null_variance: Variance where the two distributions are equal: that of the second order.
+        growth: What a unit of distance adds to it.
+        bias: What the value exceeds the distance by, in expectation.
+        draws: float64 ``[3, DRAWS]``: the second order with the images' signs turned at random, by
+            pairs of generated images, pairs across, and pairs of real images. Their mean squares
+            add up to ``null_variance``. The signs belong to the images' indices, so that what two
+            generators' second orders have in common can be told.
+    """
+
+    null_variance: float
+    growth: float
+    bias: float = 0.0
+    draws: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        first_order: float,
+        null_variance: float,
+        plugged_in: float,
+        bias: float = 0.0,
+        draws: Tensor | None = None,
+    ) -> SquaredDistance:
+        """From the variance of the influences, which grows with the plug-in (biased) distance."""
+        growth = first_order / plugged_in if plugged_in > 0 else 0.0
+        return cls(null_variance, growth, bias, draws)
+
+    def scaled(self, factor: float) -> SquaredDistance:
+        """The same for ``factor`` times the value."""
+        draws = None if self.draws is None else self.draws * factor
+        return SquaredDistance(
+            self.null_variance * factor**2, self.growth * factor, self.bias * factor, draws
+        )
+
+    def variance_at(self, value: float) -> float:
+        """Variance of the estimate, if ``value`` is what it expects."""
+        return self.null_variance + self.growth * max(0.0, value - self.bias)
+
+    def interval(self, value: float, quantile: float) -> tuple[float, float]:
+        """All expectations θ with ``|value - θ| ≤ quantile · sqrt(variance_at(θ))``."""
+        distance, reach = value - self.bias, quantile * self.null_variance**0.5
+        middle = distance + quantile**2 * self.growth / 2
+        inside = (middle - distance) ** 2 + reach**2 + quantile**2 * self.growth * distance
+        half = max(0.0, inside) ** 0.5
+        low = middle - half if distance > reach else distance - reach
+        high = middle + half if distance > -reach else distance + reach
+        return low + self.bias, high + self.bias
+
+
+DRAWS = 200
+
+
+def signs(n: int, side: Literal["fake", "real"]) -> Tensor:
+    """Random signs, float64 ``[n, DRAWS]``: the same for the same image index, whatever n."""
+    random = np.random.default_rng((2024, side == "real"))
+    return torch.from_numpy(random.integers(0, 2, size=(n, DRAWS)) * 2.0 - 1.0)
+
+
+@dataclass(frozen=True)
 class Score:
     """A metric's value and how much each image moved it.
 
@@ -72,6 +140,10 @@ class Score:
         reason: Why the value, or its uncertainty, is undefined.
         bounds: The least and greatest possible value where the score is a share of images;
             its interval then stays inside, and has a width even at a bound.
+        law: How the variance depends on the value, where it is a squared distance; it takes the
+            place of the influences' variance, which is used for clusters and differences alone.
+        unclustered: Why clusters of images have no standard error here; None where sums of
+            influences within clusters serve.
 
     Raises:
         MetricError: If the value or a detail is NaN or infinite.
@@ -85,6 +157,8 @@ class Score:
     notes: tuple[str, ...] = ()
     reason: str | None = None
     bounds: tuple[float, float] | None = None
+    law: SquaredDistance | None = None
+    unclustered: str | None = None
 
     def __post_init__(self) -> None:
         numbers = {"value": self.value, "extra variance": self.extra_variance, **self.details}
@@ -106,8 +180,12 @@ class Family(Protocol):
         """
         ...
 
-    def prepare(self, real: FeatureSet | None) -> Any:
-        """Do once per reference what does not depend on the generator."""
+    def prepare(self, *references: Any, **_: Any) -> Any:
+        """Do once per reference what does not depend on the generator.
+
+        Takes one feature set for each name in the spec's ``compares_with``, in that order: most
+        metrics take ``real`` alone. None stands for an optional one that is not there.
+        """
         ...
 
     def compute(self, prepared: Any, fake: FeatureSet) -> Mapping[str, Score]:
@@ -150,8 +228,27 @@ def checked_blocks(features: FeatureSet, name: str) -> Iterator[Tensor]:
 
 
 def all_rows(features: FeatureSet, name: str) -> Tensor:
-    """Every row ``[n, d]`` of a feature set, as stored; raises as ``checked_blocks`` does."""
-    return torch.cat(list(checked_blocks(features, name)))
+    """Every row ``[n, d]`` of a feature set, as stored; raises as ``checked_blocks`` does.
+
+    Rows that are in memory already are not copied: never write into them.
+    """
+    blocks = list(checked_blocks(features, name))
+    return features.rows if isinstance(features, TensorFeatures) else torch.cat(blocks)
+
+
+def beyond_first_order(first_order: float, second_order: float) -> float:
+    """What to add to the variance of the influences to get that of a smooth statistic.
+
+    Influences that are estimated from the same images carry noise of their own: it enters their
+    variance with twice the statistic's second-order variance. So that is subtracted once, and the
+    total is never less than the second-order variance, which alone remains where the first order
+    vanishes (at equality of the two distributions).
+
+    Args:
+        first_order: ``var(a)/n + var(b)/m`` of the estimated influences.
+        second_order: Variance of the statistic's second-order (degenerate) part.
+    """
+    return max(-second_order, second_order - first_order)
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,18 @@ averaged over many halvings, estimates it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchgen.metrics.balls import Balls
+from benchgen.metrics.visits import Pairs
+
 HALVINGS = 100
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of a visitor and a ball: their indices and squared distance, each ``[p]``."""
-
-    visitor: Tensor
-    ball: Tensor
-    squared: Tensor
+_ELEMENTS = 2**23
 
 
 @dataclass(frozen=True)
@@ -44,57 +40,84 @@ class HalvingVariances:
 
 
 def halves(n: int, seed: int) -> Tensor:
-    """Random halvings of n points: bool ``[HALVINGS, n]``, True for the first half."""
+    """Random halvings of n points: bool ``[n, HALVINGS]``, True for the first half."""
     random = np.random.RandomState(seed)
-    first = np.zeros((HALVINGS, n), dtype=bool)
-    for row in first:
-        row[random.permutation(n)[: n // 2]] = True
+    first = np.zeros((n, HALVINGS), dtype=bool)
+    for halving in range(HALVINGS):
+        first[random.permutation(n)[: n // 2], halving] = True
     return torch.from_numpy(first)
 
 
-def half_radii(split: Tensor, lists: Tensor, squared: Tensor, k: int) -> Tensor:
-    """Squared distance ``[r, m]`` of each point to its k-th neighbour in its own half.
-
-    ``lists`` and ``squared`` ``[m, l]`` are the nearest neighbours in order. Where fewer than k of
-    them share the half, the farthest one listed stands in.
-    """
-    radii = torch.empty(split.shape, dtype=squared.dtype, device=squared.device)
-    for r, first in enumerate(split):
-        together = first[lists] == first[:, None]
-        rank = (together.cumsum(dim=1) < k).sum(dim=1).clamp_max(lists.shape[1] - 1)
-        radii[r] = squared.gather(1, rank[:, None]).squeeze(1)
-    return radii
-
-
 def halving_variances(
-    pairs: Pairs, visitor_halves: Tensor, ball_halves: Tensor, radii: Tensor
+    pairs: Pairs, balls: Balls, visitor_halves: Tensor, ball_halves: Tensor
 ) -> HalvingVariances:
     """Mean of a quarter of the squared differences between halves.
 
     Args:
-        pairs: All pairs with a squared distance up to the greatest of ``radii`` of that ball.
-        visitor_halves: bool ``[r, n]``. ball_halves: bool ``[r, m]``.
-        radii: Squared radii of the balls within their halves, ``[r, m]``.
+        pairs: All pairs of a visitor and a ball that are near enough to matter in some half.
+        balls: The m balls.
+        visitor_halves: bool ``[n, r]``.
+        ball_halves: bool ``[m, r]``.
     """
-    n, m = visitor_halves.shape[1], ball_halves.shape[1]
-    squares = torch.zeros(3, dtype=torch.float64)
-    mean_around = 0.0
-    for ours, theirs, radius in zip(visitor_halves, ball_halves, radii, strict=True):
-        together = ours[pairs.visitor] == theirs[pairs.ball]
-        inside = together & (pairs.squared <= radius[pairs.ball])
-        around = torch.bincount(pairs.visitor[inside], minlength=n)
-        visited = torch.bincount(pairs.ball[inside], minlength=m)
-        differences = (
-            _difference((around > 0).double(), ours),
-            _difference(around.double(), ours),
-            _difference((visited > 0).double(), theirs),
+    visitor, ball, rank = pairs.visitor.long(), pairs.ball.long(), pairs.rank.long()
+    by_visitor = _Sums(visitor, len(visitor_halves))
+    by_ball = _Sums(ball, len(ball_halves))
+    depth = balls.squared.shape[1] + 1
+    differences, mean_around = [], 0.0
+    for part in _parts(visitor_halves.shape[1], max(len(ball), balls.squared.numel())):
+        ours, theirs = visitor_halves[:, part].contiguous(), ball_halves[:, part].contiguous()
+        nearer = _nearer_in_own_half(balls.neighbours, theirs).view(len(theirs) * depth, -1)
+        inside = nearer[ball * depth + rank] < balls.k
+        inside &= ours[visitor] == theirs[ball]
+        weights = inside.float()
+        around, visited = by_visitor(weights), by_ball(weights)
+        differences.append(
+            torch.stack(
+                [
+                    _difference((around > 0).double(), ours),
+                    _difference(around.double(), ours),
+                    _difference((visited > 0).double(), theirs),
+                ]
+            )
         )
-        squares += torch.stack(differences).cpu().square()
-        mean_around += float(around.double().mean()) / len(radii)
-    inside_, around_, visited_ = (squares / (4 * len(radii))).tolist()
+        mean_around += float(around.double().mean(dim=0).sum()) / visitor_halves.shape[1]
+    squares = torch.cat(differences, dim=1).square().mean(dim=1) / 4
+    inside_, around_, visited_ = squares.tolist()
     relative = around_ / mean_around**2 if mean_around > 0 else 0.0
     return HalvingVariances(inside_, relative, visited_)
 
 
+def _nearer_in_own_half(neighbours: Tensor, halves: Tensor) -> Tensor:
+    """How many of a point's first 0, 1, ... l neighbours share its half, ``[m, l+1, r]``."""
+    m, length = neighbours.shape
+    dtype = torch.uint8 if length < 256 else torch.int32
+    nearer = torch.zeros(m, length + 1, halves.shape[1], dtype=dtype, device=neighbours.device)
+    for rank in range(length):
+        together = halves[neighbours[:, rank]] == halves
+        torch.add(nearer[:, rank], together, out=nearer[:, rank + 1])
+    return nearer
+
+
+class _Sums:
+    """Sums of rows ``[p, r]`` that belong to one of ``count`` owners."""
+
+    def __init__(self, owner: Tensor, count: int) -> None:
+        self._order = owner.argsort(stable=True)
+        sizes = torch.bincount(owner, minlength=count)
+        self._starts = sizes.cumsum(0) - sizes
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return torch.nn.functional.embedding_bag(self._order, rows, self._starts, mode="sum")
+
+
 def _difference(values: Tensor, first: Tensor) -> Tensor:
-    return values[first].mean() - values[~first].mean()
+    """Mean of the first half less that of the second, ``[r]``, of values ``[n, r]``."""
+    total, in_first = values.sum(dim=0), (values * first).sum(dim=0)
+    size = first.sum(dim=0)
+    return in_first / size - (total - in_first) / (len(first) - size)
+
+
+def _parts(halvings: int, width: int) -> Iterator[slice]:
+    step = max(1, min(32, _ELEMENTS // max(1, width)))
+    for start in range(0, halvings, step):
+        yield slice(start, min(start + step, halvings))

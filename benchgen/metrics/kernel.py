@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchgen.errors import MetricError
-from benchgen.metrics.base import (
-    FeatureSet,
-    Score,
-    Strata,
-    TensorFeatures,
-    all_rows,
-    require_convention,
-    require_real,
-    require_same_width,
-)
+from benchgen.metrics.base import FeatureSet, Score, require_convention, require_real
+from benchgen.metrics.kernel_conventions import CONVENTIONS, Subsets
+from benchgen.metrics.kernel_sums import PairKernel, Points, between, within
+from benchgen.metrics.mmd import LARGEST, Reference, Sample, discrepancy, require_largest
 
-_TILE = 2048
+_USUAL = 8
 
 
 class Kernel:
     """``kid`` (Bińkowski et al. 2018, arXiv:1801.01401): unbiased MMD², k(x, y) = (x·y/d + 1)³.
 
-    All arithmetic is float64, in tiles; nothing n x n is held.
+    Tiles are float32, summed in float64, or float64 throughout where pairs are few; nothing
+    n x n is held.
 
     Args:
         subsets: None for the exact estimate over all pairs; otherwise the mean over this many
-            random subsets without replacement. The convention's default is 100.
+            random subsets without replacement. A convention's default is 100.
         subset_size: Images in each subset.
-        seed: Seed of the draws.
-        convention: ``"torch-fidelity"`` uses subsets, drawn in that tool's order.
+        seed: Seed of the draws of subsets.
+        largest: With more images than this on a side, both are split at random into blocks of
+            at most so many, and pairs are taken within blocks.
+        convention: Subsets as a tool draws them. ``"torch-fidelity"``; ``"clean-fid"``, whose
+            subsets shrink with the sample, with ``np.random.seed(seed)``; ``"torchmetrics"``, with
+            ``torch.manual_seed(seed)``.
 
     Raises:
         MetricError: If a parameter is out of range or the convention is unknown.
@@ -45,186 +44,117 @@ class Kernel:
         subsets: int | None = None,
         subset_size: int = 1000,
         seed: int = 2020,
+        largest: int = LARGEST,
         convention: str | None = None,
     ) -> None:
-        require_convention(convention, ("torch-fidelity",), "kid")
-        self._subsets = 100 if subsets is None and convention == "torch-fidelity" else subsets
-        self._subset_size = subset_size
-        self._seed = seed
-        if self._subsets is not None and self._subsets < 2:
-            raise MetricError(
-                f"kid: subsets is {self._subsets}; use 2 or more, or None for the exact estimate"
-            )
-        if subset_size < 2:
-            raise MetricError(f"kid: subset_size is {subset_size}; use 2 or more")
+        require_convention(convention, CONVENTIONS, "kid")
+        require_largest("kid", largest)
+        count = 100 if subsets is None and convention is not None else subsets
+        drawn = Subsets.following(convention, count or 2, subset_size, seed)
+        self._subsets = None if count is None else drawn
+        self._largest = largest
 
     @property
     def parameters(self) -> Mapping[str, str | int | float | bool | None]:
-        """How many subsets of which size and seed; the exact estimate has no others."""
-        if self._subsets is None:
-            return {"subsets": None}
+        """How many subsets, of which size and how drawn; or the largest number of images."""
+        drawn = self._subsets
+        if drawn is None:
+            return {"subsets": None, "largest": self._largest}
         return {
-            "subsets": self._subsets,
-            "subset_size": self._subset_size,
-            "seed": self._seed,
+            "subsets": drawn.count,
+            "subset_size": drawn.size,
+            "seed": drawn.seed,
+            "draws": drawn.generator,
+            "shrink": drawn.shrink,
         }
 
-    def prepare(self, real: FeatureSet | None) -> _Reference:
+    def prepare(self, real: FeatureSet | None) -> Reference:
         """Kernel sums within the reference (feature rows ``[m, d]``).
 
         Raises:
             MetricError: If there is no reference, it is too small, or a row is bad.
         """
         features = require_real(real, "kid")
-        self._require_enough(features.n, "real")
-        rows = all_rows(features, "real")
-        return _Reference(features, rows, _within(rows, Strata.of(features)))
+        if self._subsets is not None:
+            self._subsets.require_enough(features.n, "real")
+        return Reference.of(features, Cubic(), "kid", self._largest)
 
-    def compute(self, prepared: _Reference, fake: FeatureSet) -> Mapping[str, Score]:
+    def compute(self, prepared: Reference, fake: FeatureSet) -> Mapping[str, Score]:
         """Score one generator's feature rows ``[n, d]``; the key is ``kid``.
 
         Raises:
             MetricError: If ``fake`` has other columns, is too small, or a row is bad.
         """
-        require_same_width(fake, prepared.features)
-        self._require_enough(fake.n, "fake")
-        x, y = all_rows(fake, "fake"), prepared.rows
-        own, other = Strata.of(fake), Strata.of(prepared.features)
-        xx, yy, xy = _within(x, own), prepared.within, _between(x, y, own, other)
-        value = xx.mean + yy.mean - 2 * xy.mean
-        a = 2 * (xx.row_means - xy.row_means)
-        b = 2 * (yy.row_means - xy.column_means)
-        a, b = own.centred(a), other.centred(b)
-        extra = _second_order(xx, yy, xy, float(a.var() / len(a) + b.var() / len(b)))
-        details: dict[str, float] = {}
         if self._subsets is not None:
-            draws = self._draws(x, y, self._subsets)
+            self._subsets.require_enough(fake.n, "fake")
+        x = prepared.other_side(fake)
+        found = discrepancy(prepared, x)
+        value, extra = found.value, 0.0
+        details, notes = found.details, found.notes
+        if self._subsets is not None:
+            draws = _subset_values(x, prepared.sample, self._subsets)
             value = float(draws.mean())
-            details = {"subset_std": float(draws.std())}
-            extra += float(draws.var(ddof=1)) / self._subsets
-        notes = (
-            ("a negative value is correct: the estimate is unbiased, also around zero",)
-            if value < 0
-            else ()
+            extra = float(draws.var(ddof=1)) / self._subsets.count
+            details, notes = {"subset_std": float(draws.std())}, ()
+        if value < 0:
+            notes += ("a negative value is correct: the estimate is unbiased, also around zero",)
+        score = Score(
+            value,
+            found.fake_influence,
+            found.real_influence,
+            extra,
+            details,
+            notes,
+            law=found.law,
         )
-        return {"kid": Score(value, a, b, extra, details, notes)}
+        return {"kid": score}
 
-    def _require_enough(self, n: int, name: str) -> None:
-        if n < 2:
-            raise MetricError(f"kid: {name} holds {n} row(s); give at least 2 images on each side")
-        if self._subsets is not None and n < self._subset_size:
+
+class Cubic:
+    """k(x, y) = (x·y/d + 1)³, less one: 3t + 3t² + t³ with t = x·y/d."""
+
+    single = True
+
+    def scaled(self, rows: Tensor, name: str) -> tuple[Tensor, float]:
+        """Divide rows far from the usual size by a power of two, which loses nothing.
+
+        Raises:
+            MetricError: If the kernel or its square would overflow or vanish in float64.
+        """
+        peak = float(rows.abs().max())
+        if peak == 0:
+            return rows, 1.0
+        longest = max(
+            float((block.double() / peak).square().sum(dim=1).max())
+            for block in torch.split(rows, 4096)
+        )
+        exponent = math.ceil(math.log2(peak) + math.log2(longest / rows.shape[1]) / 2)
+        if abs(exponent) <= _USUAL:
+            return rows, 1.0
+        if not -100 <= exponent <= 40:
             raise MetricError(
-                f"kid: subset_size is {self._subset_size} but {name} holds {n} images; "
-                f"the largest valid size is {n}, or use subsets=None for the exact estimate"
+                f"kid: the largest |x|²/d of {name} is about 4^{exponent}, so that kernel values "
+                f"{'overflow' if exponent > 0 else 'vanish'}; rescale the features (from 4^-100 to "
+                "4^40 is possible, near 1 is usual)"
             )
+        half = exponent // 2
+        return rows * 2.0**-half * 2.0 ** (half - exponent), 2.0**exponent
 
-    def _draws(self, x: Tensor, y: Tensor, subsets: int) -> np.ndarray:
-        random = np.random.RandomState(self._seed)
-        values = np.zeros(subsets)
-        for i in range(subsets):
-            part_x = x[torch.from_numpy(random.choice(len(x), self._subset_size, replace=False))]
-            part_y = y[torch.from_numpy(random.choice(len(y), self._subset_size, replace=False))]
-            within = _within(part_x).mean + _within(part_y).mean
-            values[i] = within - 2 * _between(part_x, part_y).mean
-        return values
-
-
-@dataclass(frozen=True)
-class _Reference:
-    features: FeatureSet
-    rows: Tensor
-    within: _KernelMeans
+    def apply(self, products: Tensor, factor: float, d: int) -> tuple[Tensor, float]:
+        """In units of the largest possible term, so that float32 neither overflows nor vanishes."""
+        unit = max(factor, factor**3)
+        first, second, third = (
+            c * (factor / d) ** power / unit for c, power in ((3, 1), (3, 2), (1, 3))
+        )
+        cubic = torch.add(products.new_tensor(second), products, alpha=third)
+        return torch.addcmul(products.new_tensor(first), cubic, products).mul_(products), unit
 
 
-@dataclass(frozen=True)
-class _KernelMeans:
-    """Means of a kernel matrix, and the variance of its doubly centred entries.
-
-    Means weigh the strata of rows and columns by their shares, and the centring is by stratum;
-    where there is one stratum, these are the plain means over all pairs.
-    """
-
-    row_means: Tensor
-    column_means: Tensor
-    mean: float
-    interaction: float
+def _subset_values(x: Sample, y: Sample, subsets: Subsets) -> np.ndarray:
+    draws = subsets.draws(len(x), len(y))
+    return np.array([_plain(x.subset(i), y.subset(j), x.kernel) for i, j in draws])
 
 
-def _within(x: Tensor, strata: Strata | None = None) -> _KernelMeans:
-    """Means over pairs of different rows of ``x`` ``[n, d]``."""
-    n = len(x)
-    strata = strata or Strata.of(TensorFeatures(x))
-    members = strata.members.to(x.device)
-    sums = torch.zeros(n, members.shape[1], dtype=torch.float64, device=x.device)
-    squares = 0.0
-    for i, j in _tiles(n, n):
-        if j.start < i.start:
-            continue
-        tile = _kernel(x[i], x[j])
-        if i == j:
-            tile.fill_diagonal_(0.0)
-        else:
-            sums[j] += tile.T @ members[i]
-        sums[i] += tile @ members[j]
-        squares += float(tile.square().sum()) * (1 if i == j else 2)
-    means = (sums / (members.sum(dim=0) - members)).cpu()
-    return _means(means, means, squares / (n * (n - 1)), strata, strata)
-
-
-def _between(
-    x: Tensor, y: Tensor, own: Strata | None = None, other: Strata | None = None
-) -> _KernelMeans:
-    """Means over all pairs of a row of ``x`` ``[n, d]`` and one of ``y`` ``[m, d]``."""
-    n, m = len(x), len(y)
-    own = own or Strata.of(TensorFeatures(x))
-    other = other or Strata.of(TensorFeatures(y))
-    left, right = own.members.to(x.device), other.members.to(x.device)
-    rows = torch.zeros(n, right.shape[1], dtype=torch.float64, device=x.device)
-    columns = torch.zeros(m, left.shape[1], dtype=torch.float64, device=x.device)
-    squares = 0.0
-    for i, j in _tiles(n, m):
-        tile = _kernel(x[i], y[j])
-        rows[i] += tile @ right[j]
-        columns[j] += tile.T @ left[i]
-        squares += float(tile.square().sum())
-    rows, columns = rows / right.sum(dim=0), columns / left.sum(dim=0)
-    return _means(rows.cpu(), columns.cpu(), squares / (n * m), own, other)
-
-
-def _tiles(n: int, m: int) -> Iterator[tuple[slice, slice]]:
-    for i in range(0, n, _TILE):
-        for j in range(0, m, _TILE):
-            yield slice(i, min(i + _TILE, n)), slice(j, min(j + _TILE, m))
-
-
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    base = (x.double() @ y.double().T).div_(x.shape[1]).add_(1.0)
-    return base * base * base
-
-
-def _means(
-    rows: Tensor, columns: Tensor, mean_square: float, own: Strata, other: Strata
-) -> _KernelMeans:
-    """From each image's means over the strata of the other side, ``[n, K]`` and ``[m, L]``."""
-    blocks = own.means(rows)
-    by_row = float((rows.square() @ other.shares).mean())
-    by_column = float((columns.square() @ own.shares).mean())
-    by_block = float(own.shares @ blocks.square() @ other.shares)
-    interaction = max(0.0, mean_square - by_row - by_column + by_block)
-    mean = float(own.shares @ blocks @ other.shares)
-    return _KernelMeans(rows @ other.shares, columns @ own.shares, mean, interaction)
-
-
-def _second_order(
-    xx: _KernelMeans, yy: _KernelMeans, xy: _KernelMeans, first_order: float
-) -> float:
-    """What to add to the variance of the influences to get that of the estimate.
-
-    The estimate's own second-order variance is 2ζ_xx/(n(n-1)) + 2ζ_yy/(m(m-1)) + 4ζ_xy/(nm), but
-    the influences are means over the other images, whose noise enters their variance with twice
-    that amount. So it is subtracted once; the total is never less than the second-order part.
-    """
-    n, m = len(xx.row_means), len(yy.row_means)
-    own = 2 * xx.interaction / (n * (n - 1)) + 2 * yy.interaction / (m * (m - 1))
-    second_order = own + 4 * xy.interaction / (n * m)
-    return max(-second_order, second_order - first_order)
+def _plain(x: Points, y: Points, kernel: PairKernel) -> float:
+    means = within(x, kernel).mean + within(y, kernel).mean
+    return means - 2 * float(between(x, y, kernel)[0].mean())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchgen.errors import MetricError
-from benchgen.metrics.balls import Balls, Boundary, Visits, balls, visits
+from benchgen.metrics.balls import Balls, Boundary, balls
 from benchgen.metrics.base import (
     FeatureSet,
     Score,
@@ -18,12 +18,14 @@ from benchgen.metrics.base import (
     require_real,
     require_same_width,
 )
-from benchgen.metrics.halving import HalvingVariances, halving_variances
+from benchgen.metrics.halving import HalvingVariances, halves, halving_variances
+from benchgen.metrics.visits import Visits, mutual_visits, net_losses
 
 _CONVENTIONS: dict[str | None, tuple[int, Boundary]] = {
     None: (3, "<="),
     "torch-fidelity": (3, "<="),
     "prdc": (5, "<"),
+    "dgm-eval": (5, "<"),
 }
 
 
@@ -55,7 +57,8 @@ class Neighbours:
         boundary: Boundary | None = None,
         convention: str | None = None,
     ) -> None:
-        require_convention(convention, ("torch-fidelity", "prdc"), "neighbours")
+        known = tuple(name for name in _CONVENTIONS if name is not None)
+        require_convention(convention, known, "precision, recall, density and coverage")
         default_k, default_boundary = _CONVENTIONS[convention]
         self._k = default_k if k is None else k
         self._boundary = default_boundary if boundary is None else boundary
@@ -77,9 +80,7 @@ class Neighbours:
         """
         features = require_real(real, "precision, recall, density and coverage")
         self._require_enough(features.n, "real")
-        rows = all_rows(features, "real")
-        centre = rows.double().mean(dim=0)
-        return _Reference(features, balls(rows, centre, self._k, seed=0), centre)
+        return _Reference(features, balls(all_rows(features, "real"), self._k))
 
     def compute(self, prepared: _Reference, fake: FeatureSet) -> Mapping[str, Score]:
         """Score one generator's feature rows ``[n, d]``; keys are the four ids.
@@ -89,14 +90,18 @@ class Neighbours:
         """
         require_same_width(fake, prepared.features)
         self._require_enough(fake.n, "fake")
-        real, centre, k = prepared.balls, prepared.centre, self._k
-        made = balls(all_rows(fake, "fake"), centre, k, seed=1)
-        of_fakes = visits(real, made.points, centre, self._boundary)
-        of_reals = visits(made, real.points, centre, self._boundary)
-        fake_spread, real_spread = _spread(of_fakes, made, real), _spread(of_reals, real, made)
-        precision = _share(of_fakes, fake_spread)
-        recall = _share(of_reals, real_spread)
-        density = _density(of_fakes, real, k, fake_spread)
+        real, k = prepared.balls, self._k
+        made = balls(all_rows(fake, "fake"), k)
+        of_fakes, of_reals = mutual_visits(made, real, self._boundary)
+        real_halves, fake_halves = (
+            halves(len(side.points), seed).to(side.points.device)
+            for seed, side in enumerate((real, made))
+        )
+        fake_spread = _spread(of_fakes, real, fake_halves, real_halves)
+        real_spread = _spread(of_reals, made, real_halves, fake_halves)
+        precision = _share(of_fakes, real, fake_spread)
+        recall = _share(of_reals, made, real_spread)
+        density = _density(of_fakes, real, fake_spread)
         coverage = _coverage(of_fakes, fake_spread)
         expected = expected_coverage(prepared.features.n, fake.n, k)
         return {
@@ -132,7 +137,6 @@ def expected_coverage(m: int, n: int, k: int) -> float:
 class _Reference:
     features: FeatureSet
     balls: Balls
-    centre: Tensor
 
 
 @dataclass(frozen=True)
@@ -172,12 +176,22 @@ class _Parts:
         fake, real = (own, other) if counted == "fake" else (other, own)
         details = {} if expected_if_equal is None else {"expected_if_equal": expected_if_equal}
         value = float(self.counted.mean())
-        return Score(value, fake, real, extra, details, notes, bounds=bounds)
+        # What is counted on the fakes themselves sums within clusters; what neighbours of a
+        # cluster make good when one image is left out does not.
+        unclustered = _UNCLUSTERED if counted == "real" else None
+        return Score(
+            value, fake, real, extra, details, notes, bounds=bounds, unclustered=unclustered
+        )
 
 
 _UNSCALED = (
-    "the standard error is conservative (up to 2.5 times): there are too few images, or the balls "
-    "overlap too far, to measure it by halving"
+    "the standard error is conservative (up to 2.5 times): there are too few images, the balls "
+    "overlap too far, or too many images are duplicates, to measure it by halving"
+)
+
+_UNCLUSTERED = (
+    "no standard error for clustered images: leaving one image of a cluster out changes little, "
+    "which hides what the cluster does; compute it on one image of each cluster"
 )
 
 _LEAST_SHARE = 0.1
@@ -187,36 +201,45 @@ _SATURATED_DENSITY = 10
 """Above it a generated image is inside most balls, and density no longer keeps its value when
 both sets are halved; leaving images out then serves well by itself."""
 
+_DUPLICATES = 0.05
+"""Where more than this share of density is that of balls without extent (duplicates, which fall
+together with generated images), density grows with the number of images, as above."""
 
-def _spread(found: Visits, visitors: Balls, home: Balls) -> HalvingVariances | None:
-    if found.pairs is None or home.half_radii is None:
+
+def _spread(
+    found: Visits, home: Balls, visitor_halves: Tensor, ball_halves: Tensor
+) -> HalvingVariances | None:
+    smallest_half = min(len(visitor_halves), len(ball_halves)) // 2
+    if found.near is None or smallest_half <= home.k:
         return None
-    return halving_variances(found.pairs, visitors.halves, home.halves, home.half_radii)
+    return halving_variances(found.near, home, visitor_halves, ball_halves)
 
 
-def _share(found: Visits, spread: HalvingVariances | None) -> _Parts:
+def _share(found: Visits, home: Balls, spread: HalvingVariances | None) -> _Parts:
     """Share of visitors inside some ball: precision, or recall with the sides exchanged."""
-    n, m = len(found.counts), len(found.lost)
-    others = found.lost.double() * ((m - 1) / n)
+    n, m = len(found.counts), len(found.inside)
+    others = net_losses(found, home) * ((m - 1) / n)
     variance = None if spread is None else spread.visitors_inside
     return _Parts((found.counts > 0).double(), others, variance)
 
 
-def _density(found: Visits, home: Balls, k: int, spread: HalvingVariances | None) -> _Parts:
+def _density(found: Visits, home: Balls, spread: HalvingVariances | None) -> _Parts:
     n, m = len(found.counts), len(found.inside)
-    widened = torch.zeros_like(home.radii)
-    for neighbour in home.lists.T:
+    widened = torch.zeros(m, dtype=torch.float64, device=found.shell.device)
+    for neighbour in home.neighbours[:, : home.k].T:
         widened.index_add_(0, neighbour, found.shell.double())
-    others = (found.inside - widened) * ((m - 1) / (k * n))
-    counted = found.counts.double() / k
+    others = (found.inside - widened) * ((m - 1) / (home.k * n))
+    counted = found.counts.double() / home.k
     value = float(counted.mean())
-    saturated = value > _SATURATED_DENSITY
-    variance = None if spread is None or saturated else spread.balls_around * value**2
+    at_duplicates = float(found.inside[home.radii == 0].sum())
+    grows = value > _SATURATED_DENSITY or at_duplicates > _DUPLICATES * float(found.inside.sum())
+    variance = None if spread is None or grows else spread.balls_around * value**2
     return _Parts(counted, others, variance)
 
 
 def _coverage(found: Visits, spread: HalvingVariances | None) -> _Parts:
     n, m = len(found.counts), len(found.inside)
-    others = found.sole * ((n - 1) / m)
+    sole = torch.bincount(found.sole_visitor[found.inside == 1], minlength=n)
+    others = sole.double() * ((n - 1) / m)
     variance = None if spread is None else spread.balls_visited
     return _Parts((found.inside > 0).double(), others, variance)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from benchgen.report import findings, numbers, pictures, plots
 from benchgen.report.standings import Cell, Column, Row, Standings
 from benchgen.runs.comparison import Comparison
-from benchgen.runs.documents import ClassShares, Execution
+from benchgen.runs.documents import ClassShares, EstimateRecord, Execution
 from benchgen.runs.fingerprint import flatten
 
 _AT_THIS_N = (
@@ -79,6 +79,7 @@ def _context(standings: Standings) -> dict[str, Any]:
         "sheets": pictures.sheets(standings),
         "offenders": [found for row in standings.rows if (found := _offenders(row))],
         "balances": _balances(standings),
+        "by_class": _by_class(standings),
         "fingerprints": _fingerprints(standings),
         "excluded": [
             (row, row.result.document.excluded)
@@ -207,6 +208,58 @@ def _balances(standings: Standings) -> dict[str, list[_Balance]]:
             plot = Markup(plots.to_svg(figure, several, description))
             found.setdefault(shares.extractor, []).append(_Balance(row, shares, reference, plot))
     return found
+
+
+@dataclass(frozen=True)
+class _ByClass:
+    """One metric within each class: ``lines`` holds a row and its record in each class."""
+
+    column: Column
+    classes: list[str]
+    lines: list[tuple[Row, list[EstimateRecord | None]]]
+
+    @property
+    def counts(self) -> str:
+        """How many images stand behind each number."""
+        records = [record for _, line in self.lines for record in line if record is not None]
+        parts = [f"N = {numbers.extent(record.n for record in records)}"]
+        real = [record.m for record in records if record.m is not None]
+        return ", ".join(parts + ([f"M = {numbers.extent(real)}"] if real else []))
+
+    def text(self, record: EstimateRecord | None) -> str:
+        if record is None:
+            return numbers.UNDEFINED
+        return numbers.with_error(record.value, record.stderr, self.column.metric.scale)
+
+    def worst(self, line: list[EstimateRecord | None]) -> EstimateRecord | None:
+        """The class on which a row does worst."""
+        known = [record for record in line if record is not None and record.value is not None]
+        sign = {"lower": 1, "higher": -1}.get(self.column.metric.direction)
+        if sign is None:
+            return None
+        return max(known, key=lambda record: sign * (record.value or 0.0), default=None)
+
+
+def _by_class(standings: Standings) -> list[_ByClass]:
+    found = []
+    for column in standings.columns:
+        lines = []
+        for row in standings.rows:
+            groups = {
+                name: next((r for r in records if _is_of(r, column)), None)
+                for name, records in row.result.document.groups.items()
+            }
+            if any(groups.values()):
+                lines.append((row, groups))
+        classes = list(dict.fromkeys(name for _, groups in lines for name in groups))
+        if lines:
+            table = [(row, [groups.get(name) for name in classes]) for row, groups in lines]
+            found.append(_ByClass(column, classes, table))
+    return found
+
+
+def _is_of(record: EstimateRecord, column: Column) -> bool:
+    return (record.metric, record.extractor) == (column.metric.id, column.extractor)
 
 
 def _fingerprints(standings: Standings) -> list[tuple[Column, str, list[str], dict[str, Any]]]:

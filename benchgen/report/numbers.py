@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 UNDEFINED = "–"
 _DEEPEST = 6
@@ -87,6 +88,12 @@ def superscript(number: int) -> str:
 def count(number: int) -> str:
     """An integer with thousands separated: ``10,000``."""
     return f"{number:,}"
+
+
+def extent(counts: Iterable[int]) -> str:
+    """The range of some integers: ``"10,000"`` where all are alike, else ``"250–300"``."""
+    ordered = sorted(counts)
+    return "–".join(count(end) for end in dict.fromkeys((ordered[0], ordered[-1])))
 
 
 def size(number: float | None) -> str:

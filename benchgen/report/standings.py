@@ -120,7 +120,7 @@ class Column:
 
     @property
     def arrow(self) -> str:
-        return "↓" if self.metric.direction == "lower" else "↑"
+        return {"lower": "↓", "higher": "↑"}.get(self.metric.direction, "")
 
     @property
     def heading(self) -> str:
@@ -145,9 +145,7 @@ class Column:
             ("M", {cell.record.m for cell in self.cells if cell.record.m is not None}),
         ):
             if values:
-                ordered = sorted(values)
-                ends = dict.fromkeys((ordered[0], ordered[-1]))
-                parts.append(f"{letter} = {'–'.join(numbers.count(end) for end in ends)}")
+                parts.append(f"{letter} = {numbers.extent(values)}")
         return ", ".join(parts)
 
 
@@ -212,11 +210,11 @@ class Standings:
 
     @cached_property
     def lead(self) -> Column | None:
-        """The metric that orders the rows: FID where there is one, else the first."""
-        ids = [column.metric.id for column in self.columns]
+        """The metric that orders the rows: FID where there is one, else the first that ranks."""
+        ids = [column.metric.id for column in self.columns if column.metric.direction != "none"]
         for wanted in ("fid", *ids[:1]):
             if wanted in ids:
-                return self.columns[ids.index(wanted)]
+                return next(column for column in self.columns if column.metric.id == wanted)
         return None
 
     @property

@@ -67,6 +67,10 @@ def json_document(comparison: Comparison | Standings) -> str:
                 "source": row.result.document.source.id,
                 "fingerprint": row.result.document.source.fingerprint,
                 "error": row.error,
+                "groups": {
+                    name: [record.model_dump(mode="json") for record in records]
+                    for name, records in row.result.document.groups.items()
+                },
             }
             for row in standings.rows
         ],

@@ -151,6 +151,8 @@ class Comparison:
                 lines[row] = replace(line, unranked=reason)
             elif line.record.value is None:
                 lines[row] = replace(line, unranked=line.record.reason or "undefined")
+        if metric.direction == "none":
+            return Board(metric, extractor, tuple(lines.values()))
         places = self._ranked(metric, extractor, lines)
         competing = {
             row: line
@@ -285,8 +287,9 @@ def _differences(a: Result, b: Result, metrics: dict[str, MetricRecord]) -> list
         )
         better = None
         if delta.interval is not None and not delta.interval[0] <= 0 <= delta.interval[1]:
-            lower_wins = metrics[record.metric].direction == "lower"
-            better = a.name if (delta.interval[1] < 0) == lower_wins else b.name
+            wins = metrics[record.metric].direction
+            if wins != "none":
+                better = a.name if (delta.interval[1] < 0) == (wins == "lower") else b.name
         found.append(
             MetricDifference(record.metric, record.extractor, a.name, b.name, delta, better)
         )

@@ -41,12 +41,14 @@ class EstimateRecord(Document):
     """One metric of one row, seen statistically."""
 
     metric: str
-    extractor: str | None = Field(description="Label of the extractor in the suite.")
+    extractor: str | None = Field(
+        description="Label of the extractor in the suite; null where the metric reads none."
+    )
     value: Finite | None
     stderr: Finite | None
     interval: tuple[Finite, Finite] | None
     level: Finite
-    n: int = Field(description="Images of this row.")
+    n: int = Field(description="Images of this row; for `nll`, the held-out images weighed.")
     m: int | None = Field(description="Images of the reference; null where it does not enter.")
     method: str
     details: dict[str, Finite] = Field(default_factory=dict)
@@ -123,8 +125,9 @@ class ResultDocument(Document):
         default_factory=dict, description="What makes scores comparable, by hash."
     )
     class_shares: list[ClassShares] = Field(default_factory=list)
+    per_class: bool = Field(default=False, description="Whether `groups` was asked for.")
     groups: dict[str, list[EstimateRecord]] = Field(
-        default_factory=dict, description="Estimates per class or group, by its name."
+        default_factory=dict, description="Estimates within each class, by its name, at equal n."
     )
     excluded: list[ExcludedRecord] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
@@ -152,7 +155,7 @@ class MetricRecord(Document):
 
     id: str
     title: str
-    direction: Literal["lower", "higher"]
+    direction: Literal["lower", "higher", "none"]
     unit: str
     scale: Finite
     depends_on_n: bool
@@ -171,6 +174,9 @@ class RunDocument(Document):
     status: Literal["running", "complete", "incomplete"]
     rows: list[str] = Field(description="Names of the rows, in order; results/<name>.json.")
     reference: SourceRecord | None = None
+    training: SourceRecord | None = Field(
+        default=None, description="The generators' training images, where copies are looked for."
+    )
     reference_classes: list[ClassShares] = Field(default_factory=list)
     reference_sample: list[Exhibit] = Field(default_factory=list)
     metrics: list[MetricRecord] = Field(default_factory=list)

@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 
-from benchgen.errors import BenchgenError, StoreError, SuiteError, blamed
+from benchgen.errors import BenchgenError, StoreError, SuiteError
 from benchgen.features.store import Store
 from benchgen.files import write_atomically
 from benchgen.hashing import digest
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Source
-from benchgen.metrics.base import FeatureSet, Score
 from benchgen.runs.directory import Run, influence_column, read_document
 from benchgen.runs.documents import (
     EstimateRecord,
@@ -31,7 +30,7 @@ from benchgen.runs.documents import (
 from benchgen.runs.environment import environment, peak_rss_bytes
 from benchgen.runs.exhibits import choose_exhibits, first_images, save_images
 from benchgen.runs.passes import Observer, Passed, Timing, index_purity, run_pass
-from benchgen.runs.plan import Metric, Plan, Reader, Row, make_plan
+from benchgen.runs.plan import Plan, Reader, Row, make_plan
 from benchgen.runs.records import (
     class_shares,
     decoding_warnings,
@@ -40,8 +39,7 @@ from benchgen.runs.records import (
     plugin_records,
     score_records,
 )
-from benchgen.runs.scoring import estimates
-from benchgen.stats.estimates import Estimate, estimate
+from benchgen.runs.scorer import Scorer, Scores
 from benchgen.suite import Suite
 from benchgen.version import __version__
 
@@ -75,7 +73,7 @@ class _Engine:
         self.observer = observer
         self.store = Store()
         self._reference: Passed | None = None
-        self._prepared: dict[tuple[int, str], Any] = {}
+        self._scorer: Scorer | None = None
 
     def finished(self) -> bool:
         """Whether every row has a result that says what this plan would."""
@@ -96,6 +94,11 @@ class _Engine:
         write_atomically(self.directory / "suite.toml", plan.suite.toml())
         self._log("start", benchgen=__version__, n=plan.suite.n)
         self._reference = self._pass(plan.reference, "reference", plan.reference.size or 0)
+        training = None
+        if plan.training is not None:
+            source = plan.training[0]
+            training = self._pass(source, "training", source.size or 0)
+        self._scorer = Scorer(plan, self._reference, training, self._weigh)
         failed = False
         for row in plan.rows:
             if self._is_done(row):
@@ -127,12 +130,19 @@ class _Engine:
                 )
         passed = self._pass(row.source, row.name, row.n)
         begun = time.perf_counter()
-        scored = self._score(passed)
+        assert self._scorer is not None
+        scored = self._scorer.score(row, passed)
+        classes = self._scorer.by_class(passed) if self.plan.suite.per_class else {}
         seconds = time.perf_counter() - begun
         if isinstance(row.source, GeneratedSource):
             warnings += row.source.warnings
         warnings += decoding_warnings(passed, row.name)
-        records, fingerprints = score_records(scored, self.plan.reference.fingerprint)
+        if self.plan.suite.per_class and not classes:
+            warnings.append(
+                f"{row.name}: no values per class: its images and the reference's need labels of "
+                "the same classes"
+            )
+        records, fingerprints = score_records(scored, self.plan)
         columns = self._write_columns(row.name, passed, scored, records)
         return self._document(
             replace(row, record=row.record.model_copy(update={"index_pure": pure})),
@@ -141,6 +151,8 @@ class _Engine:
             metric_seconds=seconds,
             estimates=records,
             fingerprints=fingerprints,
+            per_class=self.plan.suite.per_class,
+            groups={name: score_records(of, self.plan)[0] for name, of in classes.items()},
             class_shares=class_shares(passed, self.plan.extractors),
             excluded=[
                 ExcludedRecord(index=e.index, name=e.name, reason=e.reason) for e in passed.excluded
@@ -152,59 +164,40 @@ class _Engine:
         )
 
     def _pass(self, source: Source, name: str, n: int) -> Passed:
+        return self._through(source, name, n, self.plan.extractors, self.plan.measures)
+
+    def _weigh(self, measure: Reader) -> Passed:
+        """The reference images through one more measure."""
+        reference = self.plan.reference
+        return self._through(reference, "reference", reference.size or 0, (), (measure,))
+
+    def _through(
+        self,
+        source: Source,
+        name: str,
+        n: int,
+        extractors: Sequence[Reader],
+        measures: Sequence[Reader],
+    ) -> Passed:
         suite = self.plan.suite
         return run_pass(
             source,
             n,
             name=name,
             store=self.store,
-            extractors=self.plan.extractors,
-            measures=self.plan.measures,
+            extractors=extractors,
+            measures=measures,
             batch_size=suite.execution.batch_size,
             skip_bad=suite.skip_bad,
             observer=self.observer,
             log=self._log,
         )
 
-    def _score(self, passed: Passed) -> dict[tuple[Metric, Reader], Estimate]:
-        """Every metric on every extractor; each family runs once per extractor."""
-        assert self._reference is not None
-        level = self.plan.suite.level
-        found: dict[tuple[Metric, Reader], Estimate] = {}
-        for reader in self.plan.extractors:
-            computed: dict[int, Any] = {}
-            for metric in self.plan.metrics:
-                if metric.spec.consumes == "logits" and not reader.classes:
-                    reason = f"{metric.label} needs class logits; {reader.label} has no classifier"
-                    found[metric, reader] = estimate(Score(None, reason=reason), n=passed.n, m=None)
-                    continue
-                key = id(metric.family)
-                if key not in computed:
-                    with blamed(f"metric {metric.registered.id}"):
-                        prepared, m = self._prepare(metric, reader)
-                        rows = _rows(passed, metric, reader)
-                        computed[key] = estimates(metric.family, prepared, rows, m, level)
-                found[metric, reader] = computed[key][metric.spec.name]
-        return found
-
-    def _prepare(self, metric: Metric, reader: Reader) -> tuple[Any, int | None]:
-        """The reference side of a family on an extractor, computed once a run."""
-        assert self._reference is not None
-        key = (id(metric.family), reader.label)
-        if key not in self._prepared:
-            reference = None
-            if metric.spec.needs_reference:
-                reference = _rows(self._reference, metric, reader)
-            prepared = metric.family.prepare(reference)
-            self._prepared[key] = (prepared, None if reference is None else reference.n)
-        result: tuple[Any, int | None] = self._prepared[key]
-        return result
-
     def _write_columns(
         self,
         name: str,
         passed: Passed,
-        scored: dict[tuple[Metric, Reader], Estimate],
+        scored: Scores,
         records: Sequence[EstimateRecord],
     ) -> str:
         """Per-image columns as Parquet: what is known of each image, and its influence."""
@@ -264,13 +257,10 @@ class _Engine:
         if not path.is_file():
             return False
         document = read_document(path, ResultDocument)
-        wanted = {
-            (metric.label, reader.label)
-            for metric in self.plan.metrics
-            for reader in self.plan.extractors
-        }
+        wanted = {(m.label, None if r is None else r.label) for m, r in self.plan.scores}
         return (
             document.error is None
+            and document.per_class == self.plan.suite.per_class
             and document.benchgen_version == __version__
             and document.source.fingerprint == row.record.fingerprint
             and document.reference.fingerprint == self.plan.reference_record.fingerprint
@@ -283,17 +273,12 @@ class _Engine:
     def _fingerprints(self, document: ResultDocument) -> set[str]:
         """The fingerprints that this plan would give the scores of a result."""
         sizes = {(r.metric, r.extractor): r.n for r in document.estimates}
-        return {
-            digest(
-                metric.fingerprint(
-                    reader,
-                    self.plan.reference.fingerprint,
-                    sizes.get((metric.label, reader.label), document.n),
-                )
-            )
-            for metric in self.plan.metrics
-            for reader in self.plan.extractors
-        }
+        found = set()
+        for metric, reader in self.plan.scores:
+            label = None if reader is None else reader.label
+            n = sizes.get((metric.label, label), document.n)
+            found.add(digest(self.plan.fingerprint(metric, reader, n)))
+        return found
 
     def _result_path(self, name: str) -> Path:
         return self.directory / "results" / f"{name}.json"
@@ -320,6 +305,7 @@ class _Engine:
                 "status": status,
                 "rows": [row.name for row in plan.rows],
                 "reference": plan.reference_record,
+                "training": None if plan.training is None else plan.training[1],
                 "reference_classes": shares,
                 "reference_sample": exhibits,
                 "metrics": [metric_record(metric) for metric in plan.metrics],
@@ -337,13 +323,6 @@ class _Engine:
                 file.write(line + "\n")
         except OSError as error:
             raise StoreError(f"cannot write {self.directory}/events.jsonl: {error}") from error
-
-
-def _rows(passed: Passed, metric: Metric, reader: Reader) -> FeatureSet:
-    """What a metric reads: feature rows, or class logits."""
-    if metric.spec.consumes == "logits":
-        return passed.logits(reader.label)
-    return passed.features(reader.label)
 
 
 def _refuse_other_run(directory: Path, suite: Suite) -> None:

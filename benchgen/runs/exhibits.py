@@ -6,17 +6,16 @@ A small picture of every image is stored as the image passes, so none is sampled
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchgen.files import write_atomically
 from benchgen.runs.documents import Exhibit, Exhibits
-from benchgen.stats.estimates import Estimate
 
 if TYPE_CHECKING:
     from benchgen.runs.passes import Passed
-    from benchgen.runs.plan import Metric, Reader
+    from benchgen.runs.scorer import Scores
 
 SAMPLE = 64
 OFFENDERS = 12
@@ -25,7 +24,7 @@ OFFENDERS = 12
 def choose_exhibits(
     passed: Passed,
     name: str,
-    scored: Mapping[tuple[Metric, Reader], Estimate],
+    scored: Scores,
     directory: Path,
 ) -> Exhibits:
     """Keep the first images, and those that raise FID most and least by influence.
@@ -33,11 +32,15 @@ def choose_exhibits(
     Where the run has no FID, the first metric that knows its influence chooses.
     """
     sample = first_images(passed)
-    known = {key: e.influence.fake for key, e in scored.items() if e.influence.fake is not None}
+    known = {
+        (metric, reader): e.influence.fake
+        for (metric, reader), e in scored.items()
+        if reader is not None and e.influence.fake is not None
+    }
     chosen = min(known, key=lambda key: key[0].spec.name != "fid", default=None)
     if chosen is None:
         return Exhibits(sample=save_images(passed, sample, directory, name))
-    influence = known[chosen]
+    metric, reader, influence = *chosen, known[chosen]
     order = influence.argsort(descending=True, stable=True).tolist()
     count = min(OFFENDERS, len(order) // 2)
     raising, lowering = order[:count], order[len(order) - count :][::-1]
@@ -50,7 +53,7 @@ def choose_exhibits(
     s = len(sample)
     return Exhibits(
         sample=marked[:s],
-        offender_metric=f"{chosen[0].label}@{chosen[1].label}",
+        offender_metric=f"{metric.label}@{reader.label}",
         raising=marked[s : s + count],
         lowering=marked[s + count :],
     )

@@ -63,6 +63,10 @@ class Reader:
     def classes(self) -> tuple[str, ...]:
         return self.read.classes if isinstance(self.registered.spec, ExtractorSpec) else ()
 
+    @property
+    def spatial(self) -> bool:
+        return isinstance(self.registered.spec, ExtractorSpec) and self.registered.spec.spatial
+
 
 @dataclass(frozen=True, eq=False)
 class Metric:
@@ -74,18 +78,27 @@ class Metric:
     family: Family
     parameters: dict[str, Any]
 
-    def fingerprint(self, reader: Reader, reference: str, n: int) -> dict[str, Any]:
-        """What makes its score on this extractor comparable, as fields."""
+    def fingerprint(
+        self, reader: Reader | None, reference: str, training: str | None, n: int
+    ) -> dict[str, Any]:
+        """What makes its score comparable, as fields.
+
+        ``reader`` is the extractor, None where the metric reads none; ``reference`` and
+        ``training`` are fingerprints of images.
+        """
         fields: dict[str, Any] = {
             "metric": {
                 "id": self.registered.id,
                 "version": self.spec.version,
                 "parameters": self.parameters,
-            },
-            "extractor": reader.fields,
+            }
         }
-        if self.spec.needs_reference:
+        if reader is not None:
+            fields["extractor"] = reader.fields
+        if {"real", "test"} & set(self.spec.compares_with) or reader is None:
             fields["reference"] = reference
+        if "train" in self.spec.compares_with:
+            fields["training"] = training
         if self.spec.depends_on_n:
             fields["n"] = n
         return fields
@@ -99,11 +112,26 @@ class Plan:
     device: str
     reference: Source
     reference_record: SourceRecord
+    training: tuple[Source, SourceRecord] | None
     rows: tuple[Row, ...]
     extractors: tuple[Reader, ...]
     measures: tuple[Reader, ...]
     metrics: tuple[Metric, ...]
     messages: tuple[str, ...] = field(default=())
+
+    @property
+    def scores(self) -> list[tuple[Metric, Reader | None]]:
+        """Every score of a row: each metric on each extractor, or on none where it reads none."""
+        return [
+            (metric, reader)
+            for metric in self.metrics
+            for reader in ((None,) if metric.spec.consumes == "likelihood" else self.extractors)
+        ]
+
+    def fingerprint(self, metric: Metric, reader: Reader | None, n: int) -> dict[str, Any]:
+        """What makes a score of this plan comparable, as fields."""
+        training = None if self.training is None else self.training[0].fingerprint
+        return metric.fingerprint(reader, self.reference.fingerprint, training, n)
 
 
 def make_plan(suite: Suite) -> Plan:
@@ -118,6 +146,7 @@ def make_plan(suite: Suite) -> Plan:
     messages: list[str] = []
     metrics = _metrics(plugins, suite.metrics)
     reference, held_out = _reference(plugins, suite)
+    training = _training(plugins, suite, metrics)
     sources: list[tuple[Literal["generator", "real", "noise"], Source, SourceRecord]] = []
     for number, choice in enumerate(suite.generators):
         try:
@@ -139,9 +168,10 @@ def make_plan(suite: Suite) -> Plan:
         device=device,
         reference=reference[0],
         reference_record=reference[1],
+        training=training,
         rows=rows,
-        extractors=_readers(plugins, "extractor", suite.extractors, device),
-        measures=_readers(plugins, "measure", suite.measures, device),
+        extractors=load_readers(plugins, "extractor", suite.extractors, device),
+        measures=load_readers(plugins, "measure", suite.measures, device),
         metrics=metrics,
         messages=tuple(messages),
     )
@@ -206,6 +236,21 @@ def _reference(
         return (opened, record), open_images(plugins, choice, "reference", part="held-out")
     first, second = halves(opened)
     return (first, _halved(record, first)), (second, _halved(record, second))
+
+
+def _training(
+    plugins: Host, suite: Suite, metrics: Sequence[Metric]
+) -> tuple[Source, SourceRecord] | None:
+    """The generators' training images, where a metric asks for them."""
+    asking = [metric.label for metric in metrics if "train" in metric.spec.compares_with]
+    if suite.training is not None:
+        return open_images(plugins, suite.training, "training")
+    if asking:
+        raise SuiteError(
+            f"{', '.join(asking)} compares with the generators' training images, and the suite "
+            "names none; add [training] source = … to it, or --training on the command line"
+        )
+    return None
 
 
 def _generator(
@@ -284,9 +329,16 @@ def _with_n(
     return tuple(rows)
 
 
-def _readers(
+def load_readers(
     plugins: Host, kind: Literal["extractor", "measure"], chosen: Sequence[Chosen], device: str
 ) -> tuple[Reader, ...]:
+    """Find and load extractors or measures.
+
+    Raises:
+        UnknownIdError, SuiteError, PluginError: If one is unknown, its parameters do not fit, or
+            it cannot be loaded.
+        WeightsError: If its weights are missing.
+    """
     found = [plugins.find(kind, choice.id) for choice in chosen]
     labels = _labels(chosen, [registered.id for registered in found], f"{kind}s")
     readers = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,25 +14,22 @@ from benchgen.host.loader import host
 from benchgen.images.decode import CHANGES
 from benchgen.runs.documents import ClassShares, EstimateRecord, MetricRecord, PluginRecord
 from benchgen.runs.passes import Passed
-from benchgen.runs.plan import Metric, Reader
-from benchgen.stats.estimates import Estimate
+from benchgen.runs.plan import Metric, Plan, Reader
+from benchgen.runs.scorer import Scores
 
 
 def score_records(
-    scored: Mapping[tuple[Metric, Reader], Estimate], reference: str
+    scored: Scores, plan: Plan
 ) -> tuple[list[EstimateRecord], dict[str, dict[str, Any]]]:
-    """Estimates as the result document holds them, and their fingerprints by hash.
-
-    ``reference`` is the fingerprint of the reference's images.
-    """
+    """Estimates as the result document holds them, and their fingerprints by hash."""
     records, fingerprints = [], {}
     for (metric, reader), found in scored.items():
-        fields = metric.fingerprint(reader, reference, found.n)
+        fields = plan.fingerprint(metric, reader, found.n)
         fingerprints[digest(fields)] = fields
         records.append(
             EstimateRecord(
                 metric=metric.label,
-                extractor=reader.label,
+                extractor=None if reader is None else reader.label,
                 value=found.value,
                 stderr=found.stderr,
                 interval=found.interval,

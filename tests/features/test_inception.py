@@ -124,3 +124,23 @@ def test_missing_weights_and_bad_arguments(tmp_path: Path, monkeypatch: pytest.M
         inception.load("cpu", weights_sha256="0" * 64)
     with pytest.raises(UsageError, match="known: tf1, pytorch-fid, clean"):
         inception.load("cpu", resize="lanczos")  # type: ignore[arg-type]
+
+
+def test_spatial_features_are_the_first_channels_in_their_place(oracle: Oracle) -> None:
+    images = photos(2, 32, 32)
+    seen: list[torch.Tensor] = []
+    branch = oracle.network.Mixed_6d.branch1x1
+    hook = branch.register_forward_hook(lambda module, given, found: seen.append(found))
+    with torch.no_grad():
+        oracle.network(images)
+    hook.remove()
+    spatial = inception.load_spatial("cpu", oracle.path, oracle.sha256)
+    found = spatial(images)
+    assert found.features.shape == (2, spatial.d) == (2, 2023)
+    assert found.logits is None
+    expected = seen[0][:, :7]
+    rows = found.features.reshape(2, 17, 17, 7)
+    assert relative_error(rows.permute(0, 3, 1, 2), expected) < 1e-5
+    assert spatial.fingerprint["layer"] != inception.load(
+        "cpu", oracle.path, oracle.sha256
+    ).fingerprint["layer"]

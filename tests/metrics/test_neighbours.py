@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchgen.errors import MetricError
-from benchgen.metrics import balls
+from benchgen.metrics import distances, visits
 from benchgen.metrics.base import TensorFeatures
 from benchgen.metrics.neighbours import Neighbours, expected_coverage
 
@@ -61,15 +61,62 @@ def test_duplicates_and_constant_features(score):
     assert score(Neighbours(boundary="<"), rows, rows)["precision"].value == 0.0
 
 
-def test_parity_with_torch_fidelity(score, relu_laplace):
+@pytest.fixture(params=[(12, 400, 300), (2048, 320, 280)], ids=["d12", "d2048"])
+def pair(request, relu_laplace):
+    d, n, m = request.param
+    real, fake = relu_laplace(d, n, m, 1.2, 0.1)(np.random.default_rng(0))
+    return real.float(), fake.float()
+
+
+def test_parity_with_torch_fidelity(score, pair):
     oracle = pytest.importorskip("torch_fidelity.metric_prc")
-    real, fake = relu_laplace(12, 400, 300, 1.2, 0.1)(np.random.default_rng(0))
+    real, fake = pair
     theirs = oracle.prc_features_to_metric(
         fake, real, prc_neighborhood=3, prc_batch_size=128, save_cpu_ram=True, verbose=False
     )
     ours = score(Neighbours(convention="torch-fidelity"), fake, real)
-    for name in ("precision", "recall"):
-        assert ours[name].value == pytest.approx(theirs[name], rel=1e-6)
+    for name, n in (("precision", len(fake)), ("recall", len(real))):
+        assert round(ours[name].value * n) == round(theirs[name] * n)
+
+
+@pytest.mark.parametrize("convention", ["prdc", "dgm-eval"])
+def test_parity_with_prdc(score, pair, convention):
+    oracle = pytest.importorskip("prdc")
+    real, fake = pair
+    theirs = oracle.compute_prdc(real.numpy(), fake.numpy(), nearest_k=5)
+    ours = score(Neighbours(convention=convention), fake, real)
+    n, m = len(fake), len(real)
+    for name, unit in (("precision", n), ("recall", m), ("density", 5 * n), ("coverage", m)):
+        assert round(ours[name].value * unit) == round(theirs[name] * unit)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_the_scale_of_the_features_does_not_matter(score, pair, scale):
+    """Powers of two near these, so that scaling does not round."""
+    real, fake = pair
+    exact = 2.0 ** round(np.log2(scale))
+    plain, scaled = (score(Neighbours(), fake * by, real * by) for by in (1, exact))
+    for name, one in plain.items():
+        assert scaled[name].value == one.value
+
+
+def test_where_float32_leaves_too_much_open_float64_decides(score, pair, monkeypatch):
+    real, fake = pair
+    plain = score(Neighbours(), fake, real)
+    monkeypatch.setattr(visits, "_OPEN_AT_LEAST", 0)
+    monkeypatch.setattr(visits, "_OPEN_SHARE", 0.0)
+    finer = score(Neighbours(), fake, real)
+    assert {k: s.value for k, s in finer.items()} == {k: s.value for k, s in plain.items()}
+
+
+def test_too_many_pairs_to_hold_are_said(score, monkeypatch):
+    fake, real = torch.randn(80, 4), torch.randn(80, 4)
+    plain = score(Neighbours(), fake, real)
+    monkeypatch.setattr(visits, "_PAIRS_AT_LEAST", 10)
+    monkeypatch.setattr(visits, "_PAIRS_PER_POINT", 0)
+    for name, one in score(Neighbours(), fake, real).items():
+        assert one.value == plain[name].value
+        assert "conservative" in one.notes[0]
 
 
 def test_prdc_convention_is_five_neighbours_and_an_open_ball(score):
@@ -96,7 +143,7 @@ def test_equal_distributions_meet_the_expected_values(score):
 def test_tiles_do_not_matter(score, monkeypatch):
     fake, real = torch.randn(150, 6), torch.randn(170, 6)
     whole = score(Neighbours(), fake, real)
-    monkeypatch.setattr(balls, "_TILE_ELEMENTS", 1000)
+    monkeypatch.setattr(distances, "_TILE_SIDE", 17)
     tiled = score(Neighbours(), fake, real)
     for name, one in whole.items():
         assert tiled[name].value == one.value

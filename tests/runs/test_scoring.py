@@ -8,6 +8,7 @@ import torch
 
 import benchgen
 from benchgen.errors import MetricError, UnknownIdError
+from tests.conftest import InstallPlugin
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_what_is_wrong_is_named(features: tuple[np.ndarray, np.ndarray]) -> None
         benchgen.score("fido", fake=fake, real=real)
     with pytest.raises(MetricError, match=r"fid compares with real images; give real="):
         benchgen.score("fid", fake=fake)
-    with pytest.raises(MetricError, match=r"fid reads features; give fake="):
+    with pytest.raises(MetricError, match=r"fid reads features \[n, d\]; give fake="):
         benchgen.score("fid", real=real)
     with pytest.raises(MetricError, match=r"its parameters are: k, boundary"):
         benchgen.score("recall", fake=fake, real=real, neighbours=3)
@@ -98,3 +99,79 @@ def test_what_is_wrong_is_named(features: tuple[np.ndarray, np.ndarray]) -> None
         benchgen.score("fid", fake=bad, real=real)
     with pytest.raises(MetricError, match="groups has 3 values for 400 rows"):
         benchgen.score("fid", fake=fake, real=real, groups=["a", "b", "c"])
+
+
+def test_groups_compare_with_their_own_reference(
+    features: tuple[np.ndarray, np.ndarray],
+) -> None:
+    fake, real = features
+    ours, theirs = ["a"] * 200 + ["b"] * 200, ["a"] * 100 + ["b"] * 300 + ["c"] * 100
+    moved_fake, moved_real = fake.copy(), real.copy()
+    moved_fake[200:] += 50
+    moved_real[100:400] += 50
+    estimate = benchgen.score(
+        "kid", fake=moved_fake, real=moved_real, groups=ours, real_groups=theirs
+    )
+    assert {name: (e.n, e.m) for name, e in estimate.groups.items()} == {
+        "a": (200, 100),
+        "b": (200, 100),
+    }
+    own = benchgen.score("kid", fake=fake[:200], real=real[:100])
+    assert estimate.groups["a"].value == pytest.approx(own.value)
+    with pytest.raises(MetricError, match=r"group 'b' has no reference image \(.*'a', 'c'\)"):
+        benchgen.score("kid", fake=fake, real=real, groups=ours, real_groups=["a", "c"] * 250)
+    with pytest.raises(MetricError, match="single reference"):
+        benchgen.score("vendi", fake=fake, groups=ours, real_groups=theirs)
+
+
+def test_references_are_asked_for_by_name(features: tuple[np.ndarray, np.ndarray]) -> None:
+    fake, real = features
+    with pytest.raises(MetricError, match=r"ct compares with test images; give test="):
+        benchgen.score("ct", fake=fake, train=real)
+    with pytest.raises(MetricError, match=r"fid takes real; leave out train="):
+        benchgen.score("fid", fake=fake, real=real, train=real)
+    by_role = benchgen.score("authpct", fake=fake, train=real)
+    assert benchgen.score("authpct", fake=fake, real=real).value == by_role.value
+
+
+def test_bits_may_come_as_a_plain_list() -> None:
+    estimate = benchgen.score("nll", fake=[7.0, 8.0, 9.0])
+    assert estimate.value == 8.0
+    assert estimate.stderr == pytest.approx(3**-0.5)
+
+
+RATIO = """
+    from benchgen import MetricSpec, hookimpl
+    from benchgen.metrics.base import Score, all_rows
+
+    class Ratio:
+        parameters = {}
+
+        def prepare(self, real):
+            return float(all_rows(real, "real").mean())
+
+        def compute(self, prepared, fake):
+            return {"ratio": Score(float(all_rows(fake, "fake").mean()) / prepared)}
+
+    @hookimpl
+    def benchgen_metrics():
+        return [MetricSpec(
+            name="ratio", factory=__name__ + ":Ratio", title="Ratio", direction="higher"
+        )]
+"""
+
+
+def test_a_metric_without_influence_has_its_error_from_a_jackknife(
+    install_plugin: InstallPlugin,
+) -> None:
+    install_plugin("acme", RATIO)
+    random = np.random.RandomState(1)
+    fake, real = random.rand(400, 1) + 1, random.rand(600, 1) + 2
+    estimate = benchgen.score("ratio", fake=fake, real=real)
+    assert estimate.method == "jackknife"
+    x, y = fake.mean(), real.mean()
+    expected = np.hypot(fake.std() / 20 / y, x * real.std() / 600**0.5 / y**2)
+    assert estimate.value == pytest.approx(x / y)
+    assert estimate.stderr == pytest.approx(expected, rel=0.35)
+    again = benchgen.score("ratio", fake=fake, real=real)
+    assert again.stderr == estimate.stderr

@@ -6,11 +6,11 @@ import torch
 from scipy import stats
 
 from benchgen.errors import MetricError
-from benchgen.metrics.base import Score
+from benchgen.metrics.base import Score, beyond_first_order
 from benchgen.stats.estimates import Estimate, estimate
 from benchgen.stats.multiplicity import benjamini_hochberg, holm
 from benchgen.stats.paired import difference
-from benchgen.stats.ranking import rank
+from benchgen.stats.ranking import comparisons, rank
 
 
 def of(values: torch.Tensor, real: torch.Tensor | None = None, **extra) -> Estimate:
@@ -24,12 +24,13 @@ def noise(seed: int, n: int = 200) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=n))
 
 
-def test_paired_difference_is_the_paired_t_test_with_a_normal_quantile():
+def test_paired_difference_is_the_paired_t_test():
     x, y = noise(0), noise(0) + 0.3 * noise(1) + 0.05
     found = difference(of(x), of(y), paired=True, shared_reference=False)
     expected = stats.ttest_rel(x, y)
     assert found.value / found.stderr == pytest.approx(expected.statistic)
-    assert found.p == pytest.approx(expected.pvalue, abs=2e-3)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.interval == pytest.approx(expected.confidence_interval(0.95))
     unpaired = difference(of(x), of(y), paired=False, shared_reference=False)
     assert unpaired.stderr > 3 * found.stderr
 
@@ -66,6 +67,81 @@ def test_p_values_are_uniform_without_a_difference():
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
+def test_unpaired_groups_of_unequal_size_are_welchs_test():
+    x, y = noise(1, 30), 2 * noise(2, 12)
+    found = difference(of(x), of(y), paired=False, shared_reference=False)
+    expected = stats.ttest_ind(x, y, equal_var=False)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.degrees == pytest.approx(expected.df)
+
+
+def clustered(values: torch.Tensor, labels: np.ndarray, **extra) -> Estimate:
+    one = Score(float(values.mean()), values - values.mean(), **extra)
+    return estimate(one, n=len(values), m=None, clusters=labels)
+
+
+def test_clusters_are_summed_in_differences_too():
+    labels = np.repeat(np.arange(25), 4)
+    shared, held = 0.0, 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        prompts, own = rng.normal(size=25)[labels], rng.normal(size=25)[labels]
+        x = torch.from_numpy(prompts + rng.normal(size=100))
+        y = torch.from_numpy(prompts + 0.7 * own + rng.normal(size=100))
+        a, b = clustered(x, labels), clustered(y, labels)
+        found = difference(a, b, paired=True, shared_reference=False)
+        held += found.interval[0] < 0 < found.interval[1]
+        assert found.degrees == pytest.approx(24)
+        assert (found.p < 0.05) == (not found.interval[0] <= 0 <= found.interval[1])
+        shared += found.stderr / difference(a, b, paired=False, shared_reference=False).stderr
+    assert 0.92 <= held / 300 <= 0.98
+    assert shared / 300 < 0.9
+    with pytest.raises(MetricError, match="clustered alike"):
+        difference(a, clustered(y, labels[::-1] // 2), paired=True, shared_reference=False)
+
+
+def quadratic(means: torch.Tensor, rows: torch.Tensor) -> Estimate:
+    """Of |E x - c|², without bias: a U-statistic that degenerates where E x is c."""
+    n = len(rows)
+    centred = rows - means
+    total = centred.sum(dim=0)
+    value = float((total @ total - centred.square().sum()) / (n * (n - 1)))
+    influence = 2 * (centred @ total - centred.square().sum(dim=1)) / (n - 1)
+    influence = influence - influence.mean()
+    covariance = torch.cov(rows.T)
+    second = 2 * float(covariance.square().sum()) / (n * (n - 1))
+    extra = beyond_first_order(float(influence.var()) / n, second)
+    return estimate(Score(value, influence, extra_variance=extra), n=n, m=None)
+
+
+SITUATIONS = {
+    "both at equality": (0.0, 0.0, 0.5),
+    "one at equality, one near": (0.0, 1.0, 1.0),
+    "one at equality, one away": (0.0, 6.0, 0.5),
+    "on two sides": (-1.0, 1.0, 1.0),
+    "both away, alike": (6.0, 6.0, 0.9),
+    "both away, independent": (6.0, 6.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_paired_differences_are_covered_near_equality_and_away(situation):
+    first, second, kept = SITUATIONS[situation]
+    n, d, held = 150, 12, 0
+    step = torch.ones(d, dtype=torch.float64) / n**0.5 / d**0.5 * 2
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        x, fresh = (torch.from_numpy(rng.laplace(size=(n, d))) for _ in range(2))
+        y = torch.where(torch.from_numpy(rng.random((n, d)) < kept), x, fresh)
+        a = quadratic(torch.zeros(d).double(), x + first * step)
+        b = quadratic(torch.zeros(d).double(), y + second * step)
+        truth = float(step @ step) * (first**2 - second**2)
+        found = difference(a, b, paired=True, shared_reference=False)
+        held += found.interval[0] <= truth <= found.interval[1]
+    # Where the noise of the influences is not known, the error is too large, never too small.
+    assert held / 300 >= 0.92
+
+
 def test_unknown_sides_give_no_p_value():
     unknown = estimate(Score(1.0, reason="too few"), n=5, m=None)
     undefined = estimate(Score(None, reason="undefined"), n=5, m=None)
@@ -91,6 +167,14 @@ def test_holm_by_hand():
 def test_benjamini_hochberg_by_hand():
     assert benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
     assert benjamini_hochberg([]) == []
+
+
+def test_adjustments_are_those_of_statsmodels():
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    p = np.random.default_rng(0).random(40) ** 3
+    p[3] = p[7]
+    assert holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
+    assert benjamini_hochberg(p) == pytest.approx(multitest.multipletests(p, method="fdr_bh")[1])
 
 
 @pytest.mark.parametrize("p", [[1.5], [-0.1], [float("nan")]])
@@ -131,3 +215,51 @@ def test_ranking_arguments_are_checked():
     with pytest.raises(MetricError, match="alpha"):
         rank({}, direction="lower", shared_reference=True, paired=True, alpha=5)
     assert rank({}, direction="lower", shared_reference=True, paired=True) == []
+
+
+def test_every_pair_is_told_with_its_adjusted_p():
+    models = {
+        "a": of(noise(1)),
+        "b": of(noise(2) + 2),
+        "unknown": estimate(Score(1.0), n=5, m=None),
+        "c": of(noise(1) + 0.1 * noise(3)),
+    }
+    tests = comparisons(models, shared_reference=False, paired=False)
+    assert [(one.first, one.second) for one in tests] == [
+        ("a", "b"), ("a", "unknown"), ("a", "c"), ("b", "unknown"), ("b", "c"), ("unknown", "c"),
+    ]  # fmt: skip
+    tested = [one for one in tests if "unknown" not in (one.first, one.second)]
+    assert [one.p for one in tested] == pytest.approx(holm([one.difference.p for one in tested]))
+    assert [one.distinct for one in tested] == [True, False, True]
+    assert all((one.p, one.distinct) == (1.0, False) for one in tests if one not in tested)
+    assert tests[0].difference.value < 0
+    with pytest.raises(MetricError, match="alpha"):
+        comparisons(models, shared_reference=False, paired=False, alpha=0)
+
+
+def test_a_metric_without_direction_ranks_nothing():
+    models = {"b": of(noise(1) + 1), "a": of(noise(2))}
+    ranked = rank(models, direction="none", shared_reference=False, paired=False)
+    assert [one.name for one in ranked] == ["b", "a"]
+    assert all((one.rank, one.lowest, one.highest) == (None, None, None) for one in ranked)
+    assert not any(one.tied_with_best for one in ranked)
+
+
+def test_false_orderings_are_rare_and_rank_intervals_hold_the_truth():
+    # Three exact ties, one a little worse, one far worse; seeds and reference are shared.
+    truth = {"a": 0.0, "b": 0.0, "c": 0.0, "d": 0.25, "e": 2.0}
+    best = {name: 1 + sum(other < mine for other in truth.values()) for name, mine in truth.items()}
+    worst = {name: sum(other <= mine for other in truth.values()) for name, mine in truth.items()}
+    wrong = 0
+    for seed in range(250):
+        rng = np.random.default_rng(seed)
+        common, real = rng.normal(size=80), torch.from_numpy(rng.normal(size=80))
+        models = {
+            name: of(torch.from_numpy(common + 0.8 * rng.normal(size=80) + mean), real)
+            for name, mean in truth.items()
+        }
+        ranked = rank(models, direction="lower", shared_reference=True, paired=True)
+        # Every order of the ties must be open, and the true order of the others.
+        wrong += any(one.lowest > best[one.name] or one.highest < worst[one.name] for one in ranked)
+    assert wrong / 250 <= 0.08
+    assert wrong > 0
