@@ -12,7 +12,7 @@ from benchgen.errors import MetricError
 from benchgen.metrics.base import (
     FeatureSet,
     Score,
-    beyond_first_order,
+    SquaredDistance,
     checked_blocks,
     require_real,
     require_same_width,
@@ -20,9 +20,6 @@ from benchgen.metrics.base import (
 
 _FEW_IMAGES = 5
 _NAMED = 10
-# A chi-square is near enough to a normal variable with this many degrees, or shifted this far.
-_NORMAL_DEGREES = 9
-_NORMAL_SHIFT = 10.0
 
 
 class Classes:
@@ -138,7 +135,6 @@ def _divergence(fake: _Shares, real: _Shares) -> Score:
     a = surprise[fake.labels] - plain
     b = 1 - ratio[real.labels]
     first_order = sum(float(x.var()) / len(x) for x in (a, b) if len(x) > 1)
-    extra = beyond_first_order(first_order, _second_order(p, q, ratio, fake.n, real.n))
     scarce = int((seen & (real.counts < _FEW_IMAGES)).sum())
     notes: tuple[str, ...] = ()
     if plain < bias:
@@ -148,16 +144,10 @@ def _divergence(fake: _Shares, real: _Shares) -> Score:
             f"{scarce} of the generated classes have fewer than {_FEW_IMAGES} reference images: "
             "the correction and the error are rough; use a larger reference",
         )
-    value, details = plain - bias, {"plain": plain, "bias": bias}
-    # At equality, 2 · value / (1/n + 1/m) is a chi-square less its mean; apart, a shifted one.
-    shift = 2 * value / (1 / fake.n + 1 / real.n)
-    if modes - 1 < _NORMAL_DEGREES and shift < _NORMAL_SHIFT:
-        reason = (
-            f"so near equality, the divergence of {modes:.0f} classes varies as a chi-square of "
-            f"{modes - 1:.0f} degrees does: a normal interval would be wrong; score more images"
-        )
-        return Score(value, details=details, notes=notes, reason=reason)
-    return Score(value, a, b, extra, details, notes)
+    details = {"plain": plain, "bias": bias}
+    second_order = _second_order(p, q, ratio, fake.n, real.n)
+    law = SquaredDistance.of(first_order, second_order, plain)
+    return Score(plain - bias, a, b, 0.0, details, notes, law=law)
 
 
 def _second_order(p: Tensor, q: Tensor, ratio: Tensor, n: int, m: int) -> float:

@@ -34,6 +34,9 @@ SMALLEST_SHARE = 0.1
 SMALLEST_PER_DIMENSION = 2
 """... but has at least this many images per feature dimension."""
 
+FEW_PER_DIMENSION = 20
+"""Below this many images per feature dimension there is no interval."""
+
 
 class ExtrapolatedFrechet:
     """``fid-inf`` (Chong & Forsyth 2020, arXiv:1911.07023).
@@ -105,6 +108,14 @@ class ExtrapolatedFrechet:
             "remaining_reference_bias": remaining,
         }
         notes = ("the bias of the reference's own sample remains (remaining_reference_bias)",)
+        ratio = min(len(a), len(b)) / fake.d
+        if ratio < FEW_PER_DIMENSION:
+            reason = (
+                f"{ratio:.3g} images per feature dimension: the smallest subsets are too small for "
+                f"a straight line, and below {FEW_PER_DIMENSION} no interval is honest; use more "
+                "images, or fid-corrected"
+            )
+            return {"fid-inf": Score(value, details=details, notes=notes, reason=reason)}
         law = SquaredDistance.of(first, degenerate, plain, remaining)
         return {"fid-inf": Score(value, a, b, 0.0, details, notes, law=law)}
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from benchgen.errors import StoreError, UsageError
-from benchgen.runs.documents import EstimateRecord, ResultDocument, RunDocument
+from benchgen.runs.documents import EstimateRecord, LawRecord, ResultDocument, RunDocument
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchgen.metrics.base import SquaredDistance
     from benchgen.stats.estimates import Estimate
 
 
@@ -74,6 +75,8 @@ class Result:
             m=record.m,
             level=record.level,
             method=record.method,
+            degrees=record.degrees,
+            law=None if record.law is None else _law(record.law),
             influence=Influence(influence(self.columns), influence(self.reference_columns)),
             details=dict(record.details),
             notes=tuple(record.notes),
@@ -101,6 +104,15 @@ class Result:
         if relative is None or not (self.directory / relative).is_file():
             return pd.DataFrame()
         return pd.read_parquet(self.directory / relative)
+
+
+def _law(record: LawRecord) -> SquaredDistance:
+    import torch
+
+    from benchgen.metrics.base import SquaredDistance
+
+    draws = None if record.draws is None else torch.tensor(record.draws, dtype=torch.float64)
+    return SquaredDistance(record.null_variance, record.growth, record.bias, draws)
 
 
 def influence_column(record: EstimateRecord) -> str:

@@ -37,6 +37,19 @@ class SourceRecord(Document):
     size: int | None = Field(default=None, description="Images available; null if without end.")
 
 
+class LawRecord(Document):
+    """How the variance of a squared distance depends on it: what a comparison needs to know."""
+
+    null_variance: Finite = Field(description="Variance where the two distributions are equal.")
+    growth: Finite = Field(description="What a unit of distance adds.")
+    bias: Finite = Field(description="What the value exceeds the distance by, in expectation.")
+    draws: list[list[Finite]] | None = Field(
+        default=None,
+        description="The second order with signs turned at random, by pairs of generated images, "
+        "pairs across, and pairs of real images.",
+    )
+
+
 class EstimateRecord(Document):
     """One metric of one row, seen statistically."""
 
@@ -51,6 +64,10 @@ class EstimateRecord(Document):
     n: int = Field(description="Images of this row; for `nll`, the held-out images weighed.")
     m: int | None = Field(description="Images of the reference; null where it does not enter.")
     method: str
+    degrees: Finite | None = Field(
+        default=None, description="Degrees of freedom of the standard error; null where many."
+    )
+    law: LawRecord | None = Field(default=None, description="Of squared distances.")
     details: dict[str, Finite] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     reason: str | None = Field(default=None, description="Why something is undefined.")

@@ -12,7 +12,14 @@ import torch
 from benchgen.hashing import digest
 from benchgen.host.loader import host
 from benchgen.images.decode import CHANGES
-from benchgen.runs.documents import ClassShares, EstimateRecord, MetricRecord, PluginRecord
+from benchgen.metrics.base import SquaredDistance
+from benchgen.runs.documents import (
+    ClassShares,
+    EstimateRecord,
+    LawRecord,
+    MetricRecord,
+    PluginRecord,
+)
 from benchgen.runs.passes import Passed
 from benchgen.runs.plan import Metric, Plan, Reader
 from benchgen.runs.scorer import Scores
@@ -37,6 +44,8 @@ def score_records(
                 n=found.n,
                 m=found.m,
                 method=found.method,
+                degrees=found.degrees,
+                law=None if found.law is None else _law_record(found.law),
                 details=dict(found.details),
                 notes=list(found.notes),
                 reason=found.reason,
@@ -44,6 +53,17 @@ def score_records(
             )
         )
     return records, fingerprints
+
+
+def _law_record(law: SquaredDistance) -> LawRecord:
+    """Draws say what two estimates share, for which four digits are plenty."""
+    draws = law.draws
+    rounded = None
+    if draws is not None:
+        rounded = [[float(f"{value:.4g}") for value in part] for part in draws.tolist()]
+    return LawRecord(
+        null_variance=law.null_variance, growth=law.growth, bias=law.bias, draws=rounded
+    )
 
 
 def class_shares(passed: Passed, readers: Sequence[Reader]) -> list[ClassShares]:
