@@ -25,6 +25,7 @@ class Difference:
             leaves out 0.
         paired: Whether the images were compared one by one.
         notes: Sentences that belong beside the value.
+        degrees: Degrees of freedom of the standard error; None where many.
     """
 
     value: float | None
@@ -33,6 +34,7 @@ class Difference:
     p: float | None
     paired: bool
     notes: tuple[str, ...] = ()
+    degrees: float | None = None
 
 
 def difference(
@@ -53,7 +55,7 @@ def difference(
         MetricError: If ``level`` is out of range, or sides that are said to be paired or shared
             have different numbers of images or different clusters.
     """
-    wanted = quantile_of(level, None)
+    quantile_of(level, None)
     if a.value is None or b.value is None:
         return Difference(None, None, None, None, paired, ("a value is undefined",))
     value = a.value - b.value
@@ -61,37 +63,43 @@ def difference(
         return Difference(value, None, None, None, paired, ("a standard error is unknown",))
     fakes = _Side(a.influence.fake, a.clusters), _Side(b.influence.fake, b.clusters)
     reals = _Side(a.influence.real, a.real_clusters), _Side(b.influence.real, b.real_clusters)
-    together = Spread.sum(
+    spread = Spread.sum(
         _spreads(*fakes, paired, "paired images")
         + _spreads(*reals, shared_reference, "shared references")
-    ).variance
+    )
+    together, degrees = spread.variance, _degrees(spread, a, b)
     apart = Spread.sum(side.spread for side in (*fakes, *reals)).variance
-    left = (together / apart) ** 0.5 if apart > 0 else 1.0
-    second = _second_order(a, b, paired, shared_reference)
-    if second is not None and (own := hypot(a.stderr, b.stderr)) > 0:
-        left = _without_noise(together, second) ** 0.5 / own
-    stderr = left * hypot(a.stderr, b.stderr)
-    (a_down, a_up), (b_down, b_up) = _reaches(a, wanted), _reaches(b, wanted)
+    own = hypot(a.stderr, b.stderr)
+    if a.law is not None and b.law is not None and own > 0:
+        left = _without_noise(together, _second_order(a, b, paired, shared_reference)) ** 0.5 / own
+    else:
+        left = (together / apart) ** 0.5 if apart > 0 else 1.0
+    stderr = left * own
+    (a_down, a_up), (b_down, b_up) = _reaches(a), _reaches(b)
     down, up = left * hypot(a_down, b_up), left * hypot(a_up, b_down)
-    p = _p_value(value, (down if value > 0 else up) / wanted)
-    return Difference(value, stderr, (value - down, value + up), p, paired)
+    quantile = quantile_of(level, degrees)
+    interval = value - quantile * down, value + quantile * up
+    p = _p_value(value, down if value > 0 else up, degrees)
+    return Difference(value, stderr, interval, p, paired, degrees=degrees)
 
 
-def _second_order(a: Estimate, b: Estimate, paired: bool, shared: bool) -> float | None:
-    """Variance of the second order of the difference; None where it is not known."""
-    if a.law is None or b.law is None or a.law.draws is None or b.law.draws is None:
-        return None
-    common = torch.tensor([paired, paired and shared, shared])
+def _second_order(a: Estimate, b: Estimate, paired: bool, shared: bool) -> float:
+    """Variance of the second order of the difference; 0 where it is not known."""
+    assert a.law is not None
+    assert b.law is not None
     x, y = a.law.draws, b.law.draws
-    apart = x.square() + y.square()
-    parts = torch.where(common[:, None], (x - y).square(), apart).mean(dim=1)
-    return float(parts.sum())
+    if x is None or y is None:
+        return 0.0
+    common = torch.tensor([paired, paired and shared, shared])
+    parts = torch.where(common[:, None], (x - y).square(), x.square() + y.square())
+    return float(parts.mean(dim=1).sum())
 
 
 def _without_noise(together: float, second: float) -> float:
     """Variance of the difference, F + Q, from that of its influences, which is about F + 2Q.
 
     Where the influences are at least as much noise as not, F itself cannot be told from noise.
+    Where Q is not known, nothing is taken off: the error is then too large near equality.
     """
     return second if together < 3 * second else together - second
 
@@ -124,18 +132,31 @@ def _spreads(x: _Side, y: _Side, shared: bool, what: str) -> list[Spread]:
     return [variance_of_mean(x.influence - y.influence, clusters)]
 
 
-def _reaches(side: Estimate, wanted: float) -> tuple[float, float]:
-    """How far the interval reaches below and above the value, brought to the wanted level."""
+def _reaches(side: Estimate) -> tuple[float, float]:
+    """How far the interval reaches below and above the value, in units of its quantile."""
     assert side.value is not None
     assert side.stderr is not None
     if side.interval is None:
-        return wanted * side.stderr, wanted * side.stderr
-    scale = wanted / quantile_of(side.level, None)
+        return side.stderr, side.stderr
+    quantile = quantile_of(side.level, side.degrees)
     low, high = side.interval
-    return scale * (side.value - low), scale * (high - side.value)
+    return (side.value - low) / quantile, (high - side.value) / quantile
 
 
-def _p_value(value: float, error: float) -> float:
+def _degrees(between: Spread, a: Estimate, b: Estimate) -> float | None:
+    """Those of the influences, but no more than a side's whose clusters are no longer known."""
+    limits = [between.degrees, *(side.degrees for side in (a, b) if _lost_clusters(side))]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _lost_clusters(side: Estimate) -> bool:
+    return side.method != "influence" and side.clusters is None and side.real_clusters is None
+
+
+def _p_value(value: float, error: float, degrees: float | None) -> float:
     if value == 0:
         return 1.0
-    return float(2 * stats.norm.sf(abs(value) / error)) if error > 0 else 0.0
+    if error == 0:
+        return 0.0
+    ratio = abs(value) / error
+    return float(2 * (stats.norm.sf(ratio) if degrees is None else stats.t.sf(ratio, degrees)))

@@ -94,7 +94,10 @@ def test_interactions_of_images():
     within = (kernel.square().sum() - kernel.diagonal().square().sum()) / (900 * 899)
     assert terms.fake == pytest.approx(float(within), rel=0.35)
     assert terms.between == pytest.approx(float((p @ q.T).square().mean()), rel=0.35)
-    assert 1 <= terms.directions <= 9 + 3 + 3
+    mean_squares = [terms.fake, terms.between, terms.real]
+    assert terms.draws.square().mean(dim=1).tolist() == pytest.approx(mean_squares, rel=0.35)
+    law = terms.law(1.0, 0.0, 0.0, 900, 1000)
+    assert float(law.draws.square().mean(dim=1).sum()) == pytest.approx(law.null_variance, rel=0.35)
 
 
 def test_higher_orders_for_many_normal_directions():
