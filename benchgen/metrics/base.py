@@ -35,6 +35,9 @@ class FeatureSet(Protocol):
     def blocks(self) -> Iterator[Tensor]: ...
 
 
+_BLOCK_ELEMENTS = 2**20
+
+
 @dataclass(frozen=True)
 class TensorFeatures:
     """A feature set held in memory: ``rows`` is a float tensor ``[n, d]``."""
@@ -50,7 +53,10 @@ class TensorFeatures:
     def d(self) -> int:
         return int(self.rows.shape[1])
 
-    def blocks(self, size: int = 4096) -> Iterator[Tensor]:
+    def blocks(self) -> Iterator[Tensor]:
+        # Small enough that the allocator keeps the memory of what is computed from a block:
+        # larger pieces go back to the system, which clears them each time.
+        size = max(256, _BLOCK_ELEMENTS // max(1, self.d))
         for start in range(0, self.n, size):
             yield self.rows[start : start + size]
 

@@ -238,13 +238,17 @@ def _inverse_mean(kernel: SquaredKernel, details: Mapping[str, float] | None = N
 
 def _by_dual(fake: FeatureSet, q: float) -> tuple[Spectrum, Iterator[Tensor]]:
     """Through the d x d mean of φφᵀ, whose eigenvalues are those of K/n and zeros."""
-    operator: Tensor | None = None
+    operator = torch.zeros(0)
     for directions in _directions(fake):
-        product = directions.T @ directions
-        operator = product if operator is None else operator.add_(product)
-    assert operator is not None
-    spectrum, vectors = spectrum_of(operator / fake.n, q)
-    return spectrum, (directions @ vectors for directions in _directions(fake))
+        if not len(operator):
+            operator = directions.new_zeros(fake.d, fake.d)
+        operator.addmm_(directions.T, directions)
+    spectrum, vectors = spectrum_of(operator.div_(fake.n), q)
+    # Coordinates of rows in float32 are that exact; the eigenvalues above need more.
+    stored = next(iter(fake.blocks())).dtype
+    exact = torch.promote_types(stored, torch.float32)
+    vectors = vectors.to(exact)
+    return spectrum, (d.to(exact) @ vectors for d in _directions(fake))
 
 
 def _by_gram(fake: FeatureSet, q: float) -> tuple[Spectrum, Iterator[Tensor]]:

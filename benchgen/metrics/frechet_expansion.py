@@ -130,6 +130,7 @@ def expand(
         singular: Their variances s, ``[r]``.
     """
     strata = Strata.of(features)
+    project = _Projection(map_, own)
     apart = _reciprocal(singular, _MEAN_TOLERANCE)
     pairs, sample = _Pairs(strata, apart), _Sample(strata, singular)
     sums = torch.zeros(len(strata.shares), len(shift), dtype=torch.float64, device=shift.device)
@@ -138,7 +139,7 @@ def expand(
     for block in checked_blocks(features, name):
         place = slice(start, start + len(block))
         centred = block.double() - own.mean
-        balanced = _project(centred, map_, block.dtype)
+        balanced = project(centred, block.dtype)
         squares = balanced.square()
         size, curvature = squares.sum(dim=1), _over_pairs(squares, apart)
         effect = 2 * centred @ shift + centred.square().sum(dim=1) - size
@@ -183,16 +184,25 @@ def _mean_bias(own: Moments, strata: Strata, sums: Tensor, map_: Tensor) -> floa
     return float(within + shares @ (spread - moved) / (own.n - 1))
 
 
-def _project(centred: Tensor, map_: Tensor, stored: torch.dtype) -> Tensor:
-    """Balanced coordinates in float64; the product is as exact as the features are stored.
+class _Projection:
+    """From centred rows, float64 ``[b, d]``, to balanced coordinates ``[b, r]`` in float64.
 
     Balanced coordinates lose nothing to cancellation, so that float32 is exact enough for
-    features in float32, and twice as fast. The scale is taken out, so that nothing overflows.
+    features in float32, and twice as fast. Scales are taken out, so that nothing overflows.
     """
-    if stored == torch.float64 or 0 in map_.shape:
-        return centred @ map_
-    rows, columns = centred.abs().max().clamp_min(1e-300), map_.abs().max()
-    return ((centred / rows).float() @ (map_ / columns).float()).double() * (rows * columns)
+
+    def __init__(self, map_: Tensor, own: Moments) -> None:
+        self._map = map_
+        self._rows = max(float(own.covariance.diagonal().max()) ** 0.5, 1e-150)
+        self._columns = float(map_.abs().max()) if map_.numel() else 1.0
+        self._single = (map_ / self._columns).float()
+
+    def __call__(self, centred: Tensor, stored: torch.dtype) -> Tensor:
+        if stored == torch.float64:
+            exact: Tensor = centred @ self._map
+            return exact
+        balanced: Tensor = (centred / self._rows).float() @ self._single
+        return balanced.double().mul_(self._rows * self._columns)
 
 
 def _reciprocal(singular: Tensor, tolerance: float) -> ReciprocalSum:

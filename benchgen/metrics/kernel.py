@@ -124,11 +124,10 @@ class Cubic:
         peak = float(rows.abs().max())
         if peak == 0:
             return rows, 1.0
-        longest = max(
-            float((block.double() / peak).square().sum(dim=1).max())
-            for block in torch.split(rows, 4096)
-        )
-        exponent = math.ceil(math.log2(peak) + math.log2(longest / rows.shape[1]) / 2)
+        # Squares of float32 neither overflow nor vanish in between.
+        unit = 1.0 if 1e-12 < peak < 1e12 else peak
+        longest = float(torch.linalg.vector_norm(rows / unit if unit != 1 else rows, dim=1).max())
+        exponent = math.ceil(math.log2(unit) + math.log2(longest / rows.shape[1] ** 0.5))
         if abs(exponent) <= _USUAL:
             return rows, 1.0
         if not -100 <= exponent <= 40:

@@ -13,9 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-_TILE = 1024
+_TILE = 1536
 _EXACT_WORK = 2**30
-_SAMPLED_PAIRS = 1024
+_SAMPLED_PAIRS = 512
 _ROUNDS = 4
 
 

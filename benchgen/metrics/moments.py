@@ -50,12 +50,21 @@ def moments(features: FeatureSet, name: str = "features") -> Moments:
     """
     if features.n < 2:
         raise MetricError(f"{name} holds {features.n} row(s); a covariance needs at least 2 images")
-    total: Moments | None = None
+    start: Tensor | None = None
     for block in checked_blocks(features, name):
-        part = Moments.of(block)
-        total = part if total is None else total.merge(part)
-    if total is None:
+        rows = block.double()
+        if start is None:
+            # Near the mean, so that nothing is lost when the rest of the way is taken off.
+            start = rows.mean(dim=0)
+            total = torch.zeros_like(start)
+            M2 = torch.zeros(len(start), len(start), dtype=rows.dtype, device=rows.device)  # noqa: N806
+        centred = rows - start
+        total += centred.sum(dim=0)
+        M2.addmm_(centred.T, centred)
+    if start is None:
         raise MetricError(f"{name} yields no blocks though it declares {features.n} rows")
-    if not torch.isfinite(total.M2).all():
+    step = total / features.n
+    M2.addr_(step, step, alpha=-features.n)
+    if not torch.isfinite(M2.sum()):
         raise MetricError(f"the covariance of {name} overflows float64; rescale the features")
-    return total
+    return Moments(features.n, start + step, M2)

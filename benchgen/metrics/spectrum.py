@@ -45,7 +45,8 @@ def leading_gap(spectrum: Spectrum, coordinates: Tensor) -> tuple[float, float]:
 class Spectrum:
     """Diversity of a density operator: the mean of φφᵀ over images of unit norm.
 
-    Images enter through their coordinates in its eigenvectors, whose squares sum to one.
+    Images enter through their coordinates in its eigenvectors, whose squares sum to one; in
+    float32 these are exact enough for influences.
 
     Attributes:
         eigenvalues: Descending, float64 ``[r]``; those below 1e-12 of the first are left out.
@@ -65,7 +66,8 @@ class Spectrum:
         Weighting an image more moves λ_k by (φ·v_k)² - λ_k. The part of the slopes that is the
         same for all k is left out: squared coordinates and eigenvalues have equal sums.
         """
-        return coordinates.square() @ self._slopes - self.eigenvalues @ self._slopes
+        moved: Tensor = coordinates.square() @ self._slopes.to(coordinates.dtype)
+        return moved.double() - self.eigenvalues @ self._slopes
 
     def second_order(self, first: Tensor, second: Tensor) -> Tensor:
         """The second derivative h of the value, ``[b]``, between pairs of images.
@@ -81,10 +83,18 @@ class Spectrum:
         """
         diagonal = self._curvature.diagonal() * self.eigenvalues
         products = first * second
-        spectral = ((products @ self._curvature) * products).sum(dim=1)
-        centring = (first.square() + second.square()) @ diagonal - diagonal @ self.eigenvalues
+        spectral = ((products @ self._curvature_as(first.dtype)) * products).sum(dim=1).double()
+        squares = (first.square() + second.square()) @ diagonal.to(first.dtype)
+        centring = squares.double() - diagonal @ self.eigenvalues
         bend = (2.0 if math.isinf(self.q) else self.q) / self.value
         return spectral - centring + bend * self.influence(first) * self.influence(second)
+
+    def _curvature_as(self, dtype: torch.dtype) -> Tensor:
+        return self._curvature if dtype == torch.float64 else self._single_curvature
+
+    @cached_property
+    def _single_curvature(self) -> Tensor:
+        return self._curvature.float()
 
     @cached_property
     def _slopes(self) -> Tensor:

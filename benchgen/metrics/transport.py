@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from scipy.linalg import lapack
 from torch import Tensor
 
 from benchgen.errors import MetricError
@@ -15,19 +17,28 @@ NULL_EIGENVALUE = 1e-12
 ROUNDING = 1e-15
 """Eigenvalues below this share of the largest are rounding, and add nothing to a value."""
 
-WORST_CONDITION = 1e5
-"""A Cholesky factor is used up to this condition (1-norm, so 10¹⁰ for the covariance)."""
+WORST_CONDITION = 1e10
+"""A Cholesky factor is used up to this condition (1-norm) of the covariance."""
 
 
-@dataclass(frozen=True)
 class Factor:
-    """``left`` ``[d, d]`` with ``left @ left.T`` equal to a covariance, and its inverse.
+    """``left`` ``[d, d]`` with ``left @ left.T`` equal to a covariance.
 
-    ``inverse`` is the pseudo-inverse where the covariance is singular.
+    Lower triangular where ``triangular``; else the symmetric root. ``inverse`` is its inverse, or
+    pseudo-inverse where the covariance is singular; it is computed when first asked for.
     """
 
-    left: Tensor
-    inverse: Tensor
+    def __init__(self, left: Tensor, inverse: Tensor | None = None) -> None:
+        self.left = left
+        self.triangular = inverse is None
+        if inverse is not None:
+            self.inverse = inverse
+
+    @cached_property
+    def inverse(self) -> Tensor:
+        eye = torch.eye(len(self.left), dtype=self.left.dtype, device=self.left.device)
+        inverse: Tensor = torch.linalg.solve_triangular(self.left, eye, upper=False)
+        return inverse
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,11 @@ def factor(covariance: Tensor) -> Factor:
     """Cholesky factor where well conditioned, symmetric root where (nearly) singular."""
     left, failed = torch.linalg.cholesky_ex(covariance)
     if not int(failed):
-        eye = torch.eye(len(left), dtype=left.dtype, device=left.device)
-        inverse = torch.linalg.solve_triangular(left, eye, upper=False)
-        condition = torch.linalg.matrix_norm(left, 1) * torch.linalg.matrix_norm(inverse, 1)
-        if float(condition) < WORST_CONDITION:
-            return Factor(left, inverse)
+        size = float(torch.linalg.matrix_norm(covariance, 1))
+        # LAPACK sees the transpose of a row-major matrix.
+        reciprocal, _ = lapack.dpocon(left.cpu().numpy().T, size)
+        if reciprocal * WORST_CONDITION > 1:
+            return Factor(left)
     values, vectors = _eigen(covariance)
     keep = values > NULL_EIGENVALUE * values[-1].clamp_min(0)
     root, vectors = values[keep].sqrt(), vectors[:, keep]
@@ -84,8 +95,13 @@ def root_sum(reference: Factor, covariance: Tensor) -> float:
 
 
 def _product(reference: Factor, covariance: Tensor) -> Tensor:
-    product = reference.left.T @ covariance @ reference.left
-    return (product + product.T) / 2
+    """``left.T @ covariance @ left``; only its lower triangle need be right."""
+    left = reference.left
+    if not reference.triangular or left.device.type != "cpu":
+        return left.T @ covariance @ left
+    # LAPACK sees transposes of row-major matrices, so an upper factor here.
+    product, _ = lapack.dsygst(covariance.numpy().T, left.numpy().T, itype=2, lower=0)
+    return torch.from_numpy(product.T)
 
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +110,7 @@ def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _finite(matrix: Tensor) -> Tensor:
-    if not torch.isfinite(matrix).all():
+    if not torch.isfinite(matrix.sum()):
         raise MetricError(
             "the product of the features' covariances overflows float64; rescale the features"
         )

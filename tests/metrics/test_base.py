@@ -25,7 +25,7 @@ def test_arrays_become_feature_sets():
 def test_blocks_come_in_order_and_again():
     features = TensorFeatures(torch.arange(20.0).reshape(10, 2))
     for _ in range(2):
-        assert torch.equal(torch.cat(list(features.blocks(size=3))), features.rows)
+        assert torch.equal(torch.cat(list(features.blocks())), features.rows)
 
 
 @pytest.mark.parametrize("values", [np.ones(3), np.ones((0, 3)), np.ones((2, 2, 2))])
