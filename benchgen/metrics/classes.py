@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from benchgen.metrics.base import (
     FeatureSet,
     Score,
     SquaredDistance,
+    Strata,
     checked_blocks,
     require_real,
     require_same_width,
@@ -83,6 +85,20 @@ class _Shares:
     def shares(self) -> Tensor:
         return self.counts / self.n
 
+    @cached_property
+    def strata(self) -> Strata:
+        return Strata.of(self.logits)
+
+    @cached_property
+    def covariance(self) -> Tensor:
+        """Covariance ``[classes, classes]`` of an image's class, within strata."""
+        strata, classes = self.strata, len(self.counts)
+        table = torch.zeros(len(strata.shares), classes, dtype=torch.float64)
+        one = torch.ones(self.n, dtype=torch.float64)
+        table.index_put_((strata.labels, self.labels), one, accumulate=True)
+        within = table / strata.counts[:, None]
+        return torch.diag(self.shares) - within.T @ (strata.shares[:, None] * within)
+
 
 def _count(logits: FeatureSet, name: str) -> _Shares:
     if logits.d < 2:
@@ -114,7 +130,10 @@ def _modes(fake: _Shares, real: _Shares) -> Score:
 
 
 def _divergence(fake: _Shares, real: _Shares) -> Score:
-    """KL(generated shares || reference shares), less the bias of both sides (Miller 1955)."""
+    """KL(generated shares || reference shares), less the bias of both sides (Miller 1955).
+
+    Where the shares of strata were fixed, only what varies within them makes bias and error.
+    """
     absent = ((fake.counts > 0) & (real.counts == 0)).nonzero()[:, 0].tolist()
     if absent:
         more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
@@ -125,16 +144,24 @@ def _divergence(fake: _Shares, real: _Shares) -> Score:
             "occur in the reference, which makes the divergence infinite; use a larger reference, "
             "or one that holds these classes",
         )
-    seen = fake.counts > 0
+    seen, known = fake.counts > 0, real.counts > 0
     p, q = fake.shares, real.shares
-    ratio = torch.where(real.counts > 0, p / q, 0.0)
+    ratio = torch.where(known, p / q, 0.0)
     surprise = torch.where(seen, ratio, 1.0).log()
     plain = float((p * surprise).sum())
-    modes = float(seen.sum())
-    bias = (modes - 1) / (2 * fake.n) + (float(ratio.sum()) - 1) / (2 * real.n)
-    a = surprise[fake.labels] - plain
-    b = 1 - ratio[real.labels]
+    v, w = fake.covariance, real.covariance
+    # Second derivatives of the divergence by the shares: 1/p, p/q² and, mixed, -1/q.
+    by_p, by_q = torch.where(seen, 1 / p, 0.0), torch.where(known, ratio / q, 0.0)
+    mixed = torch.where(known, 1 / q, 0.0)
+    bias = float(v.diagonal() @ by_p) / (2 * fake.n) + float(w.diagonal() @ by_q) / (2 * real.n)
+    a = fake.strata.centred(surprise[fake.labels])
+    b = real.strata.centred(-ratio[real.labels])
     first_order = sum(float(x.var()) / len(x) for x in (a, b) if len(x) > 1)
+    second_order = (
+        _weighted(v, by_p, v, by_p) / (2 * fake.n**2)
+        + _weighted(w, by_q, w, by_q) / (2 * real.n**2)
+        + _weighted(v, mixed, w, mixed) / (fake.n * real.n)
+    )
     scarce = int((seen & (real.counts < _FEW_IMAGES)).sum())
     notes: tuple[str, ...] = ()
     if plain < bias:
@@ -145,14 +172,10 @@ def _divergence(fake: _Shares, real: _Shares) -> Score:
             "the correction and the error are rough; use a larger reference",
         )
     details = {"plain": plain, "bias": bias}
-    second_order = _second_order(p, q, ratio, fake.n, real.n)
     law = SquaredDistance.of(first_order, second_order, plain)
     return Score(plain - bias, a, b, 0.0, details, notes, law=law)
 
 
-def _second_order(p: Tensor, q: Tensor, ratio: Tensor, n: int, m: int) -> float:
-    """Variance of the chi-square-like part: of p̂ against p, q̂ against q, and of the two."""
-    own = float((p > 0).sum()) - 1
-    other = float((ratio.square() * (1 - 2 * q)).sum()) + 1
-    cross = float((ratio * (1 - p) * (1 - q)).sum()) + 1 - float(p.square().sum())
-    return max(0.0, own / (2 * n**2) + other / (2 * m**2) + cross / (n * m))
+def _weighted(a: Tensor, left: Tensor, b: Tensor, right: Tensor) -> float:
+    """``Σ_kl left_k a_kl b_kl right_l``."""
+    return float(left @ (a * b) @ right)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from benchgen.errors import MetricError
 from benchgen.metrics.base import FeatureSet, Score, require_real
-from benchgen.metrics.kernel_sums import few_pairs
-from benchgen.metrics.mmd import LARGEST, Reference, discrepancy, require_largest
+from benchgen.metrics.pairs.mmd import LARGEST, Reference, discrepancy, require_largest
+from benchgen.metrics.pairs.sums import few_pairs
 
 _UNIT = 1000.0
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchgen.errors import MetricError
 from benchgen.metrics.base import FeatureSet, Score, require_convention
-from benchgen.metrics.distances import nearest
+from benchgen.metrics.pairs.distances import nearest
 from benchgen.metrics.training import compared_rows, reference_rows, require_given
 
 _FEWEST_BELOW = 10

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchgen.errors import MetricError
 from benchgen.metrics.base import FeatureSet, Score
-from benchgen.metrics.distances import nearest
+from benchgen.metrics.pairs.distances import nearest
 from benchgen.metrics.training import compared_rows, reference_rows, require_given
 
 _ENOUGH = 20

@@ -20,7 +20,7 @@ from benchgen.metrics.base import (
     require_convention,
     require_same_width,
 )
-from benchgen.metrics.gaussian import (
+from benchgen.metrics.pairs.gaussian import (
     SquaredKernel,
     gaussian_matrix,
     half_median_distance,

@@ -17,6 +17,9 @@ from benchgen.metrics.base import (
     require_real,
     require_same_width,
 )
+from benchgen.metrics.covariances.expansion import SecondOrder
+from benchgen.metrics.covariances.moments import Moments, moments
+from benchgen.metrics.covariances.transport import root_sum
 from benchgen.metrics.frechet import (
     FrechetReference,
     distance,
@@ -24,9 +27,6 @@ from benchgen.metrics.frechet import (
     fewest_images,
     too_few,
 )
-from benchgen.metrics.frechet_expansion import SecondOrder
-from benchgen.metrics.moments import Moments, moments
-from benchgen.metrics.transport import root_sum
 
 SMALLEST_SHARE = 0.1
 """The smallest subset is this share of the images, as 5,000 of 50,000 in the paper ..."""

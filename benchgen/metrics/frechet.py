@@ -17,16 +17,22 @@ from benchgen.metrics.base import (
     require_real,
     require_same_width,
 )
-from benchgen.metrics.frechet_bias import higher_order_bias
-from benchgen.metrics.frechet_conventions import CONVENTIONS, tool_root_sum
-from benchgen.metrics.frechet_expansion import (
+from benchgen.metrics.covariances.bias import higher_order_bias
+from benchgen.metrics.covariances.conventions import CONVENTIONS, tool_root_sum
+from benchgen.metrics.covariances.expansion import (
     SecondOrder,
     Side,
     expand,
     second_order,
 )
-from benchgen.metrics.moments import Moments, moments
-from benchgen.metrics.transport import NULL_EIGENVALUE, Factor, factor, root_sum, transport
+from benchgen.metrics.covariances.moments import Moments, moments
+from benchgen.metrics.covariances.transport import (
+    NULL_EIGENVALUE,
+    Factor,
+    factor,
+    root_sum,
+    transport,
+)
 
 FEW_PER_DIMENSION = 10
 """Below this many images per feature dimension the standard error is no longer checked."""

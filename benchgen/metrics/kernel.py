@@ -11,9 +11,9 @@ from torch import Tensor
 
 from benchgen.errors import MetricError
 from benchgen.metrics.base import FeatureSet, Score, require_convention, require_real
-from benchgen.metrics.kernel_conventions import CONVENTIONS, Subsets
-from benchgen.metrics.kernel_sums import PairKernel, Points, between, within
-from benchgen.metrics.mmd import LARGEST, Reference, Sample, discrepancy, require_largest
+from benchgen.metrics.pairs.mmd import LARGEST, Reference, Sample, discrepancy, require_largest
+from benchgen.metrics.pairs.subsets import CONVENTIONS, Subsets
+from benchgen.metrics.pairs.sums import PairKernel, Points, between, within
 
 _USUAL = 8
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from benchgen.errors import MetricError
-from benchgen.metrics.balls import Balls, Boundary, balls
 from benchgen.metrics.base import (
     FeatureSet,
     Score,
@@ -18,8 +17,9 @@ from benchgen.metrics.base import (
     require_real,
     require_same_width,
 )
-from benchgen.metrics.halving import HalvingVariances, halves, halving_variances
-from benchgen.metrics.visits import Visits, mutual_visits, net_losses
+from benchgen.metrics.pairs.balls import Balls, Boundary, balls
+from benchgen.metrics.pairs.halving import HalvingVariances, halves, halving_variances
+from benchgen.metrics.pairs.visits import Visits, mutual_visits, net_losses
 
 _CONVENTIONS: dict[str | None, tuple[int, Boundary]] = {
     None: (3, "<="),

@@ -19,7 +19,7 @@ from benchgen.metrics.base import (
     require_real,
     require_same_width,
 )
-from benchgen.metrics.distances import Distances, nearest
+from benchgen.metrics.pairs.distances import Distances, nearest
 
 # With fewer collisions (or as many dependent ones as tell no more) a normal interval covers badly.
 _ENOUGH_COLLISIONS = 20

@@ -20,7 +20,7 @@ from benchgen.metrics.base import (
     require_real,
     require_same_width,
 )
-from benchgen.metrics.distances import nearest
+from benchgen.metrics.pairs.distances import nearest
 
 _CLASSIFIERS = ("logistic", "knn")
 _FEWEST = 8

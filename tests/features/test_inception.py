@@ -141,6 +141,7 @@ def test_spatial_features_are_the_first_channels_in_their_place(oracle: Oracle) 
     expected = seen[0][:, :7]
     rows = found.features.reshape(2, 17, 17, 7)
     assert relative_error(rows.permute(0, 3, 1, 2), expected) < 1e-5
-    assert spatial.fingerprint["layer"] != inception.load(
-        "cpu", oracle.path, oracle.sha256
-    ).fingerprint["layer"]
+    assert (
+        spatial.fingerprint["layer"]
+        != inception.load("cpu", oracle.path, oracle.sha256).fingerprint["layer"]
+    )

@@ -23,9 +23,11 @@ def test_arrays_become_feature_sets():
 
 
 def test_blocks_come_in_order_and_again():
-    features = TensorFeatures(torch.arange(20.0).reshape(10, 2))
+    features = TensorFeatures(torch.arange(300 * 8192.0).reshape(300, 8192))
     for _ in range(2):
-        assert torch.equal(torch.cat(list(features.blocks())), features.rows)
+        blocks = list(features.blocks())
+        assert len(blocks) == 2
+        assert torch.equal(torch.cat(blocks), features.rows)
 
 
 @pytest.mark.parametrize("values", [np.ones(3), np.ones((0, 3)), np.ones((2, 2, 2))])

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchgen.errors import MetricError
-from benchgen.metrics import kernel_sums
 from benchgen.metrics.base import TensorFeatures
 from benchgen.metrics.cmmd import Cmmd
+from benchgen.metrics.pairs import sums as kernel_sums
 
 
 def direct_cmmd(x: torch.Tensor, y: torch.Tensor, sigma: float) -> float:

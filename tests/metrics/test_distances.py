@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchgen.errors import MetricError
-from benchgen.metrics import distances
-from benchgen.metrics.distances import Distances, nearest, shortlists
+from benchgen.metrics.pairs import distances
+from benchgen.metrics.pairs.distances import Distances, nearest, shortlists
 
 
 def brute_force(x: Tensor, y: Tensor, exclude_self: bool) -> Tensor:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchgen.errors import MetricError
-from benchgen.metrics import gaussian
 from benchgen.metrics.base import Score, TensorFeatures
 from benchgen.metrics.diversity import GAUSSIAN_LIMIT, Rke, Vendi, vendi_of_kernel
+from benchgen.metrics.pairs import gaussian
 from benchgen.metrics.spectrum import renyi_diversity
 from benchgen.stats.estimates import estimate
 from benchgen.stats.paired import difference

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from benchgen.errors import MetricError
 from benchgen.metrics.base import TensorFeatures
+from benchgen.metrics.covariances.conventions import CONVENTIONS
 from benchgen.metrics.frechet import Frechet, frechet_distance
-from benchgen.metrics.frechet_conventions import CONVENTIONS
 from benchgen.stats.estimates import estimate
 
 Tool = Callable[[torch.Tensor, torch.Tensor], float]

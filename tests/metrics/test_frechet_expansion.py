@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from benchgen.metrics.base import TensorFeatures
+from benchgen.metrics.covariances.bias import higher_order_bias
+from benchgen.metrics.covariances.moments import moments
+from benchgen.metrics.covariances.quadrature import reciprocal_sum
+from benchgen.metrics.covariances.transport import factor, transport
 from benchgen.metrics.frechet import Expansion, FrechetReference, expand_both
-from benchgen.metrics.frechet_bias import higher_order_bias
-from benchgen.metrics.moments import moments
-from benchgen.metrics.quadrature import reciprocal_sum
-from benchgen.metrics.transport import factor, transport
 
 GENERATOR = torch.Generator().manual_seed(11)
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchgen.errors import MetricError
-from benchgen.metrics import kernel_sums
 from benchgen.metrics.base import TensorFeatures
 from benchgen.metrics.cmmd import Cmmd
 from benchgen.metrics.kernel import Kernel
+from benchgen.metrics.pairs import sums as kernel_sums
 from benchgen.stats.estimates import estimate
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from benchgen.errors import MetricError
 from benchgen.metrics.base import TensorFeatures
-from benchgen.metrics.moments import Moments, moments
+from benchgen.metrics.covariances.moments import Moments, moments
 
 
 class Blocks:

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchgen.errors import MetricError
-from benchgen.metrics import distances, visits
 from benchgen.metrics.base import TensorFeatures
 from benchgen.metrics.neighbours import Neighbours, expected_coverage
+from benchgen.metrics.pairs import distances, visits
 
 
 def direct(fake: torch.Tensor, real: torch.Tensor, k: int, boundary: str) -> dict[str, float]:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchgen.metrics.balls import Balls
-from benchgen.metrics.visits import Pairs
+from benchgen.metrics.pairs.balls import Balls
+from benchgen.metrics.pairs.visits import Pairs
 
 HALVINGS = 100
 _ELEMENTS = 2**23

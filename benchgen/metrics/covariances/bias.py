@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from benchgen.metrics.quadrature import reciprocal_sum
+from benchgen.metrics.covariances.quadrature import reciprocal_sum
 
 HIGHEST_RATIO = 0.9
 """Directions per effective image, above which the correction is held at its value there."""

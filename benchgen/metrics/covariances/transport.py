@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from scipy.linalg import lapack
 from torch import Tensor
 
 from benchgen.errors import MetricError
@@ -18,19 +17,20 @@ ROUNDING = 1e-15
 """Eigenvalues below this share of the largest are rounding, and add nothing to a value."""
 
 WORST_CONDITION = 1e10
-"""A Cholesky factor is used up to this condition (1-norm) of the covariance."""
+"""A Cholesky factor is used up to this condition of the covariance."""
+
+_ITERATIONS = 8
 
 
 class Factor:
     """``left`` ``[d, d]`` with ``left @ left.T`` equal to a covariance.
 
-    Lower triangular where ``triangular``; else the symmetric root. ``inverse`` is its inverse, or
-    pseudo-inverse where the covariance is singular; it is computed when first asked for.
+    Lower triangular, or the symmetric root. ``inverse`` is its inverse, or pseudo-inverse where
+    the covariance is singular; that of a triangle is computed when first asked for.
     """
 
     def __init__(self, left: Tensor, inverse: Tensor | None = None) -> None:
         self.left = left
-        self.triangular = inverse is None
         if inverse is not None:
             self.inverse = inverse
 
@@ -60,16 +60,24 @@ class Transport:
 def factor(covariance: Tensor) -> Factor:
     """Cholesky factor where well conditioned, symmetric root where (nearly) singular."""
     left, failed = torch.linalg.cholesky_ex(covariance)
-    if not int(failed):
-        size = float(torch.linalg.matrix_norm(covariance, 1))
-        # LAPACK sees the transpose of a row-major matrix.
-        reciprocal, _ = lapack.dpocon(left.cpu().numpy().T, size)
-        if reciprocal * WORST_CONDITION > 1:
-            return Factor(left)
+    if not int(failed) and _condition(covariance, left) < WORST_CONDITION:
+        return Factor(left)
     values, vectors = _eigen(covariance)
     keep = values > NULL_EIGENVALUE * values[-1].clamp_min(0)
     root, vectors = values[keep].sqrt(), vectors[:, keep]
     return Factor(vectors * root @ vectors.T, vectors / root @ vectors.T)
+
+
+def _condition(covariance: Tensor, left: Tensor) -> float:
+    """Trace over the smallest eigenvalue, the latter by inverse iteration on the factor."""
+    vector = torch.linspace(1, 2, len(left), dtype=left.dtype, device=left.device)[:, None]
+    inverse_of_smallest = 0.0
+    for _ in range(_ITERATIONS):
+        vector = vector / vector.norm()
+        half = torch.linalg.solve_triangular(left, vector, upper=False)
+        vector = torch.linalg.solve_triangular(left.T, half, upper=True)
+        inverse_of_smallest = float(vector.norm())
+    return float(covariance.trace()) * inverse_of_smallest
 
 
 def transport(reference: Factor, covariance: Tensor) -> Transport:
@@ -95,13 +103,8 @@ def root_sum(reference: Factor, covariance: Tensor) -> float:
 
 
 def _product(reference: Factor, covariance: Tensor) -> Tensor:
-    """``left.T @ covariance @ left``; only its lower triangle need be right."""
-    left = reference.left
-    if not reference.triangular or left.device.type != "cpu":
-        return left.T @ covariance @ left
-    # LAPACK sees transposes of row-major matrices, so an upper factor here.
-    product, _ = lapack.dsygst(covariance.numpy().T, left.numpy().T, itype=2, lower=0)
-    return torch.from_numpy(product.T)
+    """``left.T @ covariance @ left``, symmetric but for rounding; only one triangle is read."""
+    return reference.left.T @ covariance @ reference.left
 
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from benchgen.metrics.base import (
     require_same_width,
     signs,
 )
-from benchgen.metrics.kernel_sums import (
+from benchgen.metrics.pairs.sums import (
     PairKernel,
     Points,
     Within,

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from benchgen.metrics.base import FeatureSet, SquaredDistance, Strata, checked_blocks, signs
-from benchgen.metrics.moments import Moments
-from benchgen.metrics.quadrature import ReciprocalSum, reciprocal_sum
+from benchgen.metrics.covariances.moments import Moments
+from benchgen.metrics.covariances.quadrature import ReciprocalSum, reciprocal_sum
 
 _MEAN_TOLERANCE = 1e-9  # of the bias, a mean over all images
 _PAIR_TOLERANCE = 1e-4  # of the kernel of two images, of which a variance is estimated

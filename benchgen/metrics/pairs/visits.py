@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchgen.metrics.balls import Balls, Boundary
-from benchgen.metrics.distances import Distances
+from benchgen.metrics.pairs.balls import Balls, Boundary
+from benchgen.metrics.pairs.distances import Distances
 
 _PAIRS_AT_LEAST = 2**22
 _PAIRS_PER_POINT = 64

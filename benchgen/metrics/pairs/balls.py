@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from benchgen.metrics.distances import shortlists
+from benchgen.metrics.pairs.distances import shortlists
 
 Boundary = Literal["<=", "<"]
 

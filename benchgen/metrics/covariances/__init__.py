@@ -1,0 +1,1 @@
+"""Second moments: what the Fréchet family computes with."""
