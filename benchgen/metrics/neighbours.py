@@ -45,7 +45,7 @@ class Neighbours:
         k: Which neighbour sets the radius; None means 3, or 5 under ``convention="prdc"``.
         boundary: Whether a distance equal to the radius counts (``"<="``) or not (``"<"``); None
             means ``"<="``, or ``"<"`` under ``convention="prdc"``.
-        convention: ``"torch-fidelity"`` (k=3, ``<=``) or ``"prdc"`` (k=5, ``<``).
+        convention: ``"torch-fidelity"`` (k=3, ``<=``), ``"prdc"`` or ``"dgm-eval"`` (k=5, ``<``).
 
     Raises:
         MetricError: If ``k``, ``boundary`` or ``convention`` is not one of these.
