@@ -114,10 +114,12 @@ class Spectrum:
             curvature[0, 1:] = curvature[1:, 0] = -(self.value**2) / (values[0] - values[1:])
             return curvature
         relative = values / values[0]
-        excess = (relative[:, None] - relative) / relative
-        ratio = _power((relative[:, None] / relative).log(), self.q - 1) / excess
-        ratio = torch.where(excess.abs() < 1e-10, 1.0, ratio)
-        return self._scale / values[0] * ratio * relative ** (self.q - 2)
+        # Relative to the larger of the two, so that no power of their ratio overflows.
+        larger = torch.maximum(relative[:, None], relative)
+        share = torch.minimum(relative[:, None], relative) / larger
+        ratio = _power(share.log(), self.q - 1) / (share - 1)
+        ratio = torch.where(1 - share < 1e-10, 1.0, ratio)
+        return self._scale / values[0] * ratio * larger ** (self.q - 2)
 
     @cached_property
     def _scale(self) -> float:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchgen.errors import MetricError
@@ -230,6 +230,7 @@ def test_duplicates_far_apart_are_exact():
     st.sampled_from([None, 1e-8, 1.0, 1e8]),
     st.sampled_from([torch.float32, torch.float64]),
 )
+@example(12, 1, "rows", 1.0, 40.0, 1.0, torch.float32)
 def test_a_count_of_at_most_n_or_an_error(n, d, kind, scale, q, sigma, dtype):
     rows = isotropic(n, d, n)
     if kind == "constant":
