@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from rich.console import Console
-    from rich.progress import TaskID
 
 
 def doctor(
@@ -55,11 +49,12 @@ def doctor(
     """
     from rich.console import Console
 
+    from benchgen.cli.progress import RichObserver
     from benchgen.doctor.examine import examine
     from benchgen.doctor.terminal import render
     from benchgen.doctor.write import default_folder, write
 
-    with _Bars(Console(stderr=True)) as bars:
+    with RichObserver(Console(stderr=True), resumes=False) as bars:
         examination = examine(
             reference,
             extractor,
@@ -74,52 +69,3 @@ def doctor(
     folder = out or default_folder(examination.document)
     write(examination, folder)
     Console().print(render(examination.document, folder))
-
-
-class _Bars:
-    """An observer that draws a bar for images, and one for metrics times sets."""
-
-    def __init__(self, console: Console) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self._console = console
-        self._tasks: dict[str, TaskID] = {}
-        self._progress = Progress(
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-
-    def __enter__(self) -> _Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def begin(self, row: str, total: int, done: int) -> None:
-        self._tasks[row] = self._progress.add_task(row, total=total, completed=done)
-
-    def advance(self, row: str, images: int) -> None:
-        self._progress.advance(self._tasks[row], images)
-
-    def end(self, row: str) -> None:
-        self._progress.stop_task(self._tasks[row])
-
-    def message(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)

@@ -20,16 +20,21 @@ from rich.text import Text
 
 
 class RichObserver:
-    """An observer for ``evaluation.evaluate`` that draws progress bars on a console."""
+    """An observer that draws progress bars on a console.
 
-    def __init__(self, console: Console) -> None:
+    Where the command ``resumes``, bars count images, of which some may be stored, and being
+    interrupted loses nothing; else they count whatever is done.
+    """
+
+    def __init__(self, console: Console, *, resumes: bool = True) -> None:
         self._console = console
+        self._resumes = resumes
         self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description:<12}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            _Speed(),
+            *([_Speed()] if resumes else []),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
@@ -41,7 +46,7 @@ class RichObserver:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._progress.stop()
-        if kind is KeyboardInterrupt:
+        if kind is KeyboardInterrupt and self._resumes:
             self._console.print("interrupted; the same command goes on from here")
 
     def begin(self, row: str, total: int, done: int) -> None:

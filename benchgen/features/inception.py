@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 from unittest import mock
@@ -68,7 +68,38 @@ def load_spatial(
     return SpatialInception(*_network(weights, weights_sha256), device, rule)
 
 
-class Inception:
+class _Network:
+    """The graph up to some layer, fed as a protocol says."""
+
+    _layer: str
+
+    def __init__(
+        self, trunk: nn.Module, sha256: str, device: str | torch.device, rule: Rule
+    ) -> None:
+        self._trunk = trunk.to(device).eval()
+        self._device = torch.device(device)
+        self._sha256 = sha256
+        self._rule: Rule = rule
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        return {
+            "network": "inception-v3-compat",
+            "weights": self._sha256,
+            "layer": self._layer,
+            "resize": self._rule,
+            "arithmetic": "float32",
+        }
+
+    def _maps(self, images: Tensor) -> Iterator[Tensor]:
+        """The layer's output ``[b, C, h, w]`` on the device, a few images at a time."""
+        with torch.inference_mode(), exact_float32():
+            for chunk in torch.split(images, _CHUNK):
+                resized = resize(chunk.to(self._device), _SIDE, self._rule)
+                yield self._trunk(_NORMALISE[self._rule](resized))
+
+
+class Inception(_Network):
     """2048 features after the average pool, and the logits without bias.
 
     The 1008 logits are the last layer's product alone, as the Inception Score is defined; their
@@ -77,6 +108,7 @@ class Inception:
 
     d = 2048
     classes = _CLASSES
+    _layer = "2048"
 
     def __init__(
         self, network: nn.Module, sha256: str, device: str | torch.device, rule: Rule
@@ -84,37 +116,21 @@ class Inception:
         parts = dict(network.to(device).named_children())
         # The children but the last, in order, are the graph: running them directly takes
         # images that another rule has resized, which the network's own forward does not.
-        self._head = parts.pop("fc")
-        self._trunk = nn.Sequential(*parts.values()).eval()
-        self._device = torch.device(device)
-        self._sha256 = sha256
-        self._rule: Rule = rule
-
-    @property
-    def fingerprint(self) -> Mapping[str, str]:
-        return {
-            "network": "inception-v3-compat",
-            "weights": self._sha256,
-            "layer": "2048",
-            "resize": self._rule,
-            "arithmetic": "float32",
-        }
+        head = parts.pop("fc")
+        self._head = head.get_parameter("weight").detach()
+        super().__init__(nn.Sequential(*parts.values()), sha256, device, rule)
 
     def __call__(self, images: Tensor) -> Extracted:
         """uint8 ``[B, 3, H, W]`` to float32 ``[B, 2048]`` and ``[B, 1008]``, on the CPU."""
-        with torch.inference_mode(), exact_float32():
-            chunks = [self._run(chunk) for chunk in torch.split(images, _CHUNK)]
-        features, logits = (torch.cat(rows) for rows in zip(*chunks, strict=True))
-        return Extracted(features, logits)
-
-    def _run(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        resized = resize(images.to(self._device), _SIDE, self._rule)
-        features = self._trunk(_NORMALISE[self._rule](resized)).flatten(1)
-        logits = features @ self._head.weight.T
-        return features.cpu(), logits.cpu()
+        features, logits = [], []
+        for maps in self._maps(images):
+            rows = maps.flatten(1)
+            features.append(rows.cpu())
+            logits.append((rows @ self._head.T).cpu())
+        return Extracted(torch.cat(features), torch.cat(logits))
 
 
-class SpatialInception:
+class SpatialInception(_Network):
     """2023 features that keep their place: 7 channels of a 17x17 map in the middle of the graph.
 
     They are the first channels of the tensor ``mixed_6/conv``, in the order height, width,
@@ -123,37 +139,21 @@ class SpatialInception:
 
     d = 17 * 17 * 7
     classes: tuple[str, ...] = ()
+    _layer = "mixed_6/conv[:7]"
 
     def __init__(
         self, network: nn.Module, sha256: str, device: str | torch.device, rule: Rule
     ) -> None:
-        parts = dict(network.to(device).named_children())
+        parts = dict(network.named_children())
         before = list(parts)[: list(parts).index("Mixed_6d")]
         branch = parts["Mixed_6d"].get_submodule("branch1x1")
-        self._trunk = nn.Sequential(*(parts[name] for name in before), branch).eval()
-        self._device = torch.device(device)
-        self._sha256 = sha256
-        self._rule: Rule = rule
-
-    @property
-    def fingerprint(self) -> Mapping[str, str]:
-        return {
-            "network": "inception-v3-compat",
-            "weights": self._sha256,
-            "layer": "mixed_6/conv[:7]",
-            "resize": self._rule,
-            "arithmetic": "float32",
-        }
+        trunk = nn.Sequential(*(parts[name] for name in before), branch)
+        super().__init__(trunk, sha256, device, rule)
 
     def __call__(self, images: Tensor) -> Extracted:
         """uint8 ``[B, 3, H, W]`` to float32 ``[B, 2023]``, on the CPU."""
-        with torch.inference_mode(), exact_float32():
-            return Extracted(torch.cat([self._run(part) for part in torch.split(images, _CHUNK)]))
-
-    def _run(self, images: Tensor) -> Tensor:
-        resized = resize(images.to(self._device), _SIDE, self._rule)
-        maps: Tensor = self._trunk(_NORMALISE[self._rule](resized))[:, :7]
-        return maps.permute(0, 2, 3, 1).flatten(1).cpu()
+        rows = [m[:, :7].permute(0, 2, 3, 1).flatten(1).cpu() for m in self._maps(images)]
+        return Extracted(torch.cat(rows))
 
 
 def _known(rule: Rule) -> Rule:
