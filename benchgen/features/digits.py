@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from benchgen.features.arithmetic import exact_float32
+from benchgen.arithmetic import exact_float32
 from benchgen.features.extractor import Extracted
 
 WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"

@@ -10,8 +10,8 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
+from benchgen.arithmetic import exact_float32
 from benchgen.errors import UsageError, WeightsError
-from benchgen.features.arithmetic import exact_float32
 from benchgen.features.extractor import Extracted
 from benchgen.features.weights import find_weights, load_state
 from benchgen.images.resize import Rule, resize

@@ -148,6 +148,9 @@ class Score:
             its interval then stays inside, and has a width even at a bound.
         law: How the variance depends on the value, where it is a squared distance; it takes the
             place of the influences' variance, which is used for clusters and differences alone.
+        halvings: float64 ``[r]``: how far the value deviates in random halvings of both sets, where
+            influences say too little of what two generators' errors have in common. Which images
+            are in which half depends on their number and indices alone.
         unclustered: Why clusters of images have no standard error here; None where sums of
             influences within clusters serve.
 
@@ -164,6 +167,7 @@ class Score:
     reason: str | None = None
     bounds: tuple[float, float] | None = None
     law: SquaredDistance | None = None
+    halvings: Tensor | None = None
     unclustered: str | None = None
 
     def __post_init__(self) -> None:

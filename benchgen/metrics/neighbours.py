@@ -18,7 +18,7 @@ from benchgen.metrics.base import (
     require_same_width,
 )
 from benchgen.metrics.pairs.balls import Balls, Boundary, balls
-from benchgen.metrics.pairs.halving import HalvingVariances, halves, halving_variances
+from benchgen.metrics.pairs.halving import Halvings, deviations, halves
 from benchgen.metrics.pairs.visits import Visits, mutual_visits, net_losses
 
 _CONVENTIONS: dict[str | None, tuple[int, Boundary]] = {
@@ -145,12 +145,12 @@ class _Parts:
 
     ``counted`` is exact given the other side. ``others`` is what leaving out each image of the
     other side changes, times their number less one: right in proportion, but together too large;
-    ``variance`` is that of the value, by halving, and sets their scale.
+    ``halvings`` are deviations of the value, which set their scale.
     """
 
     counted: Tensor
     others: Tensor
-    variance: float | None
+    halvings: Tensor | None
 
     def score(
         self,
@@ -162,13 +162,14 @@ class _Parts:
         other = (self.others - self.others.mean()).cpu()
         extra = 0.0
         notes: tuple[str, ...] = ()
-        if self.variance is None:
+        if self.halvings is None:
             notes = (_UNSCALED,)
         else:
+            variance = float(self.halvings.square().mean())
             known = float(own.var() / len(own))
             unscaled = float(other.var() / len(other))
             # The measured variance is itself noisy, and may fall short of the part that is known.
-            missing = max(self.variance - known, min(_LEAST_SHARE * known, unscaled))
+            missing = max(variance - known, min(_LEAST_SHARE * known, unscaled))
             if unscaled > 0:
                 other = other * (missing / unscaled) ** 0.5
             else:
@@ -180,7 +181,15 @@ class _Parts:
         # cluster make good when one image is left out does not.
         unclustered = _UNCLUSTERED if counted == "real" else None
         return Score(
-            value, fake, real, extra, details, notes, bounds=bounds, unclustered=unclustered
+            value,
+            fake,
+            real,
+            extra,
+            details,
+            notes,
+            bounds=bounds,
+            halvings=self.halvings,
+            unclustered=unclustered,
         )
 
 
@@ -208,22 +217,22 @@ together with generated images), density grows with the number of images, as abo
 
 def _spread(
     found: Visits, home: Balls, visitor_halves: Tensor, ball_halves: Tensor
-) -> HalvingVariances | None:
+) -> Halvings | None:
     smallest_half = min(len(visitor_halves), len(ball_halves)) // 2
     if found.near is None or smallest_half <= home.k:
         return None
-    return halving_variances(found.near, home, visitor_halves, ball_halves)
+    return deviations(found.near, home, visitor_halves, ball_halves)
 
 
-def _share(found: Visits, home: Balls, spread: HalvingVariances | None) -> _Parts:
+def _share(found: Visits, home: Balls, spread: Halvings | None) -> _Parts:
     """Share of visitors inside some ball: precision, or recall with the sides exchanged."""
     n, m = len(found.counts), len(found.inside)
     others = net_losses(found, home) * ((m - 1) / n)
-    variance = None if spread is None else spread.visitors_inside
-    return _Parts((found.counts > 0).double(), others, variance)
+    halvings = None if spread is None else spread.visitors_inside
+    return _Parts((found.counts > 0).double(), others, halvings)
 
 
-def _density(found: Visits, home: Balls, spread: HalvingVariances | None) -> _Parts:
+def _density(found: Visits, home: Balls, spread: Halvings | None) -> _Parts:
     n, m = len(found.counts), len(found.inside)
     widened = torch.zeros(m, dtype=torch.float64, device=found.shell.device)
     for neighbour in home.neighbours[:, : home.k].T:
@@ -233,13 +242,13 @@ def _density(found: Visits, home: Balls, spread: HalvingVariances | None) -> _Pa
     value = float(counted.mean())
     at_duplicates = float(found.inside[home.radii == 0].sum())
     grows = value > _SATURATED_DENSITY or at_duplicates > _DUPLICATES * float(found.inside.sum())
-    variance = None if spread is None or grows else spread.balls_around * value**2
-    return _Parts(counted, others, variance)
+    halvings = None if spread is None or grows else spread.balls_around * value
+    return _Parts(counted, others, halvings)
 
 
-def _coverage(found: Visits, spread: HalvingVariances | None) -> _Parts:
+def _coverage(found: Visits, spread: Halvings | None) -> _Parts:
     n, m = len(found.counts), len(found.inside)
     sole = torch.bincount(found.sole_visitor[found.inside == 1], minlength=n)
     others = sole.double() * ((n - 1) / m)
-    variance = None if spread is None else spread.balls_visited
-    return _Parts((found.inside > 0).double(), others, variance)
+    halvings = None if spread is None else spread.balls_visited
+    return _Parts((found.inside > 0).double(), others, halvings)

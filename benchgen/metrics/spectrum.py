@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from benchgen.arithmetic import products
 from benchgen.errors import MetricError
 
 _NULL = 1e-12
@@ -82,8 +83,9 @@ class Spectrum:
             second: Of the other; the same for h(i, i).
         """
         diagonal = self._curvature.diagonal() * self.eigenvalues
-        products = first * second
-        spectral = ((products @ self._curvature_as(first.dtype)) * products).sum(dim=1).double()
+        both = first * second
+        bent = products(both, self._curvature_as(first.dtype))
+        spectral = (bent * both).sum(dim=1).double()
         squares = (first.square() + second.square()) @ diagonal.to(first.dtype)
         centring = squares.double() - diagonal @ self.eigenvalues
         bend = (2.0 if math.isinf(self.q) else self.q) / self.value

@@ -17,6 +17,7 @@ from benchgen.runs.documents import EstimateRecord, LawRecord, ResultDocument, R
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
     from benchgen.metrics.base import SquaredDistance
     from benchgen.stats.estimates import Estimate
@@ -77,6 +78,7 @@ class Result:
             method=record.method,
             degrees=record.degrees,
             law=None if record.law is None else _law(record.law),
+            halvings=_draws(record.halvings),
             influence=Influence(influence(self.columns), influence(self.reference_columns)),
             details=dict(record.details),
             notes=tuple(record.notes),
@@ -107,12 +109,15 @@ class Result:
 
 
 def _law(record: LawRecord) -> SquaredDistance:
-    import torch
-
     from benchgen.metrics.base import SquaredDistance
 
-    draws = None if record.draws is None else torch.tensor(record.draws, dtype=torch.float64)
-    return SquaredDistance(record.null_variance, record.growth, record.bias, draws)
+    return SquaredDistance(record.null_variance, record.growth, record.bias, _draws(record.draws))
+
+
+def _draws(numbers: list[float] | list[list[float]] | None) -> torch.Tensor | None:
+    import torch
+
+    return None if numbers is None else torch.tensor(numbers, dtype=torch.float64)
 
 
 def influence_column(record: EstimateRecord) -> str:

@@ -68,6 +68,11 @@ class EstimateRecord(Document):
         default=None, description="Degrees of freedom of the standard error; null where many."
     )
     law: LawRecord | None = Field(default=None, description="Of squared distances.")
+    halvings: list[Finite] | None = Field(
+        default=None,
+        description="Deviations of the value in random halvings of the images, where the metric "
+        "measures its error so.",
+    )
     details: dict[str, Finite] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     reason: str | None = Field(default=None, description="Why something is undefined.")

@@ -46,6 +46,7 @@ def score_records(
                 method=found.method,
                 degrees=found.degrees,
                 law=None if found.law is None else _law_record(found.law),
+                halvings=None if found.halvings is None else _rounded(found.halvings),
                 details=dict(found.details),
                 notes=list(found.notes),
                 reason=found.reason,
@@ -56,14 +57,13 @@ def score_records(
 
 
 def _law_record(law: SquaredDistance) -> LawRecord:
-    """Draws say what two estimates share, for which four digits are plenty."""
-    draws = law.draws
-    rounded = None
-    if draws is not None:
-        rounded = [[float(f"{value:.4g}") for value in part] for part in draws.tolist()]
-    return LawRecord(
-        null_variance=law.null_variance, growth=law.growth, bias=law.bias, draws=rounded
-    )
+    draws = None if law.draws is None else [_rounded(part) for part in law.draws]
+    return LawRecord(null_variance=law.null_variance, growth=law.growth, bias=law.bias, draws=draws)
+
+
+def _rounded(draws: torch.Tensor) -> list[float]:
+    """What says how much two estimates share: four digits are plenty."""
+    return [float(f"{value:.4g}") for value in draws.tolist()]
 
 
 def class_shares(passed: Passed, readers: Sequence[Reader]) -> list[ClassShares]:

@@ -49,6 +49,8 @@ class Estimate:
         real_clusters: The same for the reference images, ``[m]``.
         degrees: Degrees of freedom of the standard error; None where unknown, or many.
         law: How the variance depends on the value, where that is a squared distance.
+        halvings: Deviations of the value in random halvings of the images, ``[r]``, where the
+            metric measures its error so and images are not clustered.
     """
 
     value: float | None
@@ -67,6 +69,7 @@ class Estimate:
     real_clusters: Tensor | None = None
     degrees: float | None = None
     law: SquaredDistance | None = None
+    halvings: Tensor | None = None
 
 
 def estimate(
@@ -126,6 +129,7 @@ def estimate(
         reason=score.reason,
         clusters=labels,
         real_clusters=real_labels,
+        halvings=score.halvings if labels is None and real_labels is None else None,
     )
     if score.value is None or influence.fake is None:
         reason = score.reason or "the metric gives no influence of its images"

@@ -88,15 +88,6 @@ def test_the_features_are_not_written_into():
     assert torch.equal(rows, before)
 
 
-def test_lower_precision_products_are_not_trusted():
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        assert Distances(torch.ones(2, 64), torch.ones(2, 64)).dtype == torch.float64
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
 @pytest.mark.parametrize(
     ("x", "y", "k", "exclude_self", "message"),
     [

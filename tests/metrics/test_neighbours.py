@@ -10,6 +10,8 @@ from benchgen.errors import MetricError
 from benchgen.metrics.base import TensorFeatures
 from benchgen.metrics.neighbours import Neighbours, expected_coverage
 from benchgen.metrics.pairs import distances, visits
+from benchgen.stats.estimates import estimate
+from benchgen.stats.paired import difference
 
 
 def direct(fake: torch.Tensor, real: torch.Tensor, k: int, boundary: str) -> dict[str, float]:
@@ -179,6 +181,28 @@ def test_standard_error_matches_the_spread(stderr_over_spread, d, m, scale, shif
     draw = gaussians(d, 150, m, scale, shift)
     for name, ratio in stderr_over_spread(Neighbours(), draw, 100).items():
         assert 0.7 < ratio < 1.3, (name, ratio)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.3])
+def test_errors_of_paired_differences_match_their_spread(score, scale):
+    """Influences alone would overstate them: what balls share is not theirs to say."""
+    found = {name: [] for name in ("precision", "recall", "density", "coverage")}
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        real = torch.from_numpy(rng.normal(size=(200, 8)))
+        same, own = rng.normal(size=(160, 8)), rng.normal(size=(2, 160, 8))
+        pair = [
+            torch.from_numpy(s * (0.8 * same + 0.6 * o))
+            for s, o in zip((1, scale), own, strict=True)
+        ]
+        scores = [score(Neighbours(k=5), fake, real) for fake in pair]
+        for name, kept in found.items():
+            sides = [estimate(one[name], n=160, m=200) for one in scores]
+            kept.append(difference(*sides, paired=True, shared_reference=True))
+    for name, kept in found.items():
+        spread = np.std([one.value for one in kept], ddof=1)
+        stderr = np.mean([one.stderr**2 for one in kept]) ** 0.5
+        assert 0.8 < stderr / spread < 1.2, (name, stderr / spread)
 
 
 @pytest.mark.slow

@@ -64,6 +64,9 @@ def test_a_run_leaves_documents_columns_images_and_a_report(blobs: Blobs, tmp_pa
     assert estimate.influence.fake is not None
     assert abs(float(estimate.influence.fake.mean())) < 1e-9
     assert len(result.reference_columns) == 300
+    halvings = result.estimate("precision").halvings
+    assert halvings is not None
+    assert float(halvings.square().mean()) > 0
     exhibits = result.document.exhibits
     assert (len(exhibits.sample), len(exhibits.raising), len(exhibits.lowering)) == (64, 12, 12)
     assert all((run.directory / e.file).is_file() for e in exhibits.sample + exhibits.raising)

@@ -145,6 +145,37 @@ def test_paired_differences_are_covered_near_equality_and_away(situation):
     assert 0.92 <= held / 300 <= 0.995
 
 
+def halved(values: torch.Tensor, seed: int) -> Estimate:
+    """A mean whose influences are overstated threefold, and its error measured by halving."""
+    random = np.random.default_rng(seed)
+    first = torch.from_numpy(
+        random.permuted(np.arange(len(values)) % 2 * np.ones((100, 1)), axis=1)
+    )
+    deviations = (first @ values - (1 - first) @ values) / len(values)
+    noisy = values - values.mean() + 3 * noise(seed + 1000, len(values))
+    one = Score(float(values.mean()), noisy - noisy.mean(), halvings=deviations)
+    return estimate(one, n=len(values), m=None)
+
+
+def test_where_errors_are_halved_so_is_what_two_share():
+    x, y = noise(0), noise(0) + 0.3 * noise(1)
+    a, b = halved(x, 1), halved(y, 1)
+    found = difference(a, b, paired=True, shared_reference=False)
+    own = np.hypot(a.stderr, b.stderr)
+    apart = float((a.halvings.square() + b.halvings.square()).mean())
+    expected = (float((a.halvings - b.halvings).square().mean()) / apart) ** 0.5
+    assert found.stderr / own == pytest.approx(expected)
+    assert expected == pytest.approx(float((x - y).var() / (x.var() + y.var())) ** 0.5, rel=0.15)
+    unrelated = difference(a, b, paired=False, shared_reference=False)
+    assert unrelated.stderr == pytest.approx(own)
+
+
+def test_halving_says_nothing_of_clusters():
+    x, labels = noise(0), np.arange(200) // 4
+    one = Score(float(x.mean()), x - x.mean(), halvings=noise(1, 100))
+    assert estimate(one, n=200, m=None, clusters=labels).halvings is None
+
+
 def test_unknown_sides_give_no_p_value():
     unknown = estimate(Score(1.0, reason="too few"), n=5, m=None)
     undefined = estimate(Score(None, reason="undefined"), n=5, m=None)

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from benchgen.arithmetic import products
 from benchgen.metrics.base import FeatureSet, SquaredDistance, Strata, checked_blocks, signs
 from benchgen.metrics.covariances.moments import Moments
 from benchgen.metrics.covariances.quadrature import ReciprocalSum, reciprocal_sum
@@ -195,13 +196,13 @@ class _Projection:
         self._map = map_
         self._rows = max(float(own.covariance.diagonal().max()) ** 0.5, 1e-150)
         self._columns = float(map_.abs().max()) if map_.numel() else 1.0
-        self._single = (map_ / self._columns).float()
+        self._single = (map_ / self._columns).float().T.contiguous()
 
     def __call__(self, centred: Tensor, stored: torch.dtype) -> Tensor:
         if stored == torch.float64:
             exact: Tensor = centred @ self._map
             return exact
-        balanced: Tensor = (centred / self._rows).float() @ self._single
+        balanced = products((centred / self._rows).float(), self._single)
         return balanced.double().mul_(self._rows * self._columns)
 
 
@@ -211,9 +212,9 @@ def _reciprocal(singular: Tensor, tolerance: float) -> ReciprocalSum:
     return ReciprocalSum(singular.new_zeros(0, 1), singular.new_zeros(1))
 
 
-def _over_pairs(products: Tensor, apart: ReciprocalSum) -> Tensor:
-    """``Σ_ij p_i p_j / (s_i + s_j)`` ``[n]`` for products ``[n, r]``."""
-    return (products @ apart.decay).square() @ apart.weights
+def _over_pairs(p: Tensor, apart: ReciprocalSum) -> Tensor:
+    """``Σ_ij p_i p_j / (s_i + s_j)`` ``[n]`` for p ``[n, r]``."""
+    return (p @ apart.decay).square() @ apart.weights
 
 
 def _interaction(

@@ -13,9 +13,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from benchgen.arithmetic import products
 from benchgen.errors import MetricError
 
 _TILE_SIDE = 1024
+_TILES_ABREAST = 4
+"""Rows of so many tiles are placed at once, so that columns need not be placed for each."""
+
 _BLOCK_ELEMENTS = 2**16
 _EXACT_ELEMENTS = 2**17
 _FINER_ROWS = 4096
@@ -96,8 +100,7 @@ class Distances:
     Args:
         x: Feature rows ``[n, d]``. Not copied.
         y: Feature rows ``[m, d]``, on the same device. Not copied.
-        dtype: Of the products; None means float32, unless d is small or float32 products are
-            set to a lower precision (``torch.set_float32_matmul_precision``).
+        dtype: Of the products; None means float32, unless d is small.
 
     Raises:
         MetricError: If the columns differ in number, or squares leave the range of float64.
@@ -124,22 +127,27 @@ class Distances:
     def tiles(self, *, upper: bool = False) -> Iterator[tuple[slice, slice, Tensor]]:
         """Rows of x, rows of y, and the lower bounds ``[h, w]`` between them.
 
-        Tiles of the same rows follow one another. With ``upper`` (x is y) only those on and above
-        the diagonal. A tile is overwritten by the next one.
+        With ``upper`` (x is y) only those on and above the diagonal. A tile is overwritten by the
+        next one.
         """
-        n, m = len(self.x), len(self.y)
-        side = _TILE_SIDE
+        n, m, side = len(self.x), len(self.y), _TILE_SIDE
         x_bounds, y_bounds = self._lowered(self._x_norms), self._lowered(self._y_norms)
         space = torch.empty(min(n, side) * min(m, side), dtype=self.dtype, device=self.x.device)
-        for top in range(0, n, side):
-            rows = slice(top, min(top + side, n))
-            block = self._placed(self.x[rows])
+        for top in range(0, n, _TILES_ABREAST * side):
+            abreast = [
+                slice(start, min(start + side, n))
+                for start in range(top, min(top + _TILES_ABREAST * side, n), side)
+            ]
+            blocks = [self._placed(self.x[rows]) for rows in abreast]
             for left in range(top if upper else 0, m, side):
                 columns = slice(left, min(left + side, m))
-                shape = rows.stop - top, columns.stop - left
-                tile = space[: shape[0] * shape[1]].view(shape)
-                torch.add(x_bounds[rows, None], y_bounds[columns], out=tile)
-                yield rows, columns, tile.addmm_(block, self._placed(self.y[columns]).T, alpha=-2)
+                across = self._placed(self.y[columns])
+                for rows, block in zip(abreast, blocks, strict=True):
+                    if upper and rows.start > left:
+                        break
+                    tile = space[: len(block) * len(across)].view(len(block), len(across))
+                    torch.add(x_bounds[rows, None], y_bounds[columns], out=tile)
+                    yield rows, columns, tile.sub_(products(block, across), alpha=2)
 
     def slack(self, row: Tensor, column: Tensor) -> Tensor:
         """What to add to the lower bounds of pairs for upper bounds, float64, in tile units."""
@@ -292,8 +300,7 @@ def _exclude(tile: Tensor, columns: Tensor) -> None:
 
 
 def _product_dtype(d: int) -> torch.dtype:
-    full = torch.get_float32_matmul_precision() == "highest"
-    return torch.float32 if full and d >= _FEW_COLUMNS else torch.float64
+    return torch.float32 if d >= _FEW_COLUMNS else torch.float64
 
 
 def _centre(y: Tensor, x: Tensor) -> Tensor:

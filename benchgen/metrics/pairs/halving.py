@@ -3,8 +3,9 @@
 A nearest-neighbour statistic is far from linear in single images: leaving one out overstates its
 variance severalfold, because each ball's loss is made good by its neighbours. Two disjoint halves
 of both sets give two independent copies of the statistic at half the size and the same balance
-of sizes; the statistic's variance is inverse to size, so a quarter of the squared difference,
-averaged over many halvings, estimates it.
+of sizes; the statistic's variance is inverse to size, so half their difference deviates from zero
+as the statistic does from its expectation. Which images are in which half depends on their indices
+alone, so deviations of two statistics of the same images go together as the statistics do.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ _ELEMENTS = 2**23
 
 
 @dataclass(frozen=True)
-class HalvingVariances:
-    """Variances over random data.
+class Halvings:
+    """Deviations float64 ``[r]`` in r halvings; their mean square estimates a variance.
 
     Attributes:
         visitors_inside: Of the share of visitors inside some ball.
-        balls_around: Of the mean number of balls around a visitor, relative to its square: where
-            balls overlap, this number itself grows with the number of balls.
+        balls_around: Of the mean number of balls around a visitor, relative to it: where balls
+            overlap, this number itself grows with the number of balls.
         balls_visited: Of the share of balls that hold a visitor.
     """
 
-    visitors_inside: float
-    balls_around: float
-    balls_visited: float
+    visitors_inside: Tensor
+    balls_around: Tensor
+    balls_visited: Tensor
 
 
 def halves(n: int, seed: int) -> Tensor:
@@ -48,10 +49,8 @@ def halves(n: int, seed: int) -> Tensor:
     return torch.from_numpy(first)
 
 
-def halving_variances(
-    pairs: Pairs, balls: Balls, visitor_halves: Tensor, ball_halves: Tensor
-) -> HalvingVariances:
-    """Mean of a quarter of the squared differences between halves.
+def deviations(pairs: Pairs, balls: Balls, visitor_halves: Tensor, ball_halves: Tensor) -> Halvings:
+    """Half the differences between halves.
 
     Args:
         pairs: All pairs of a visitor and a ball that are near enough to matter in some half.
@@ -81,10 +80,9 @@ def halving_variances(
             )
         )
         mean_around += float(around.double().mean(dim=0).sum()) / visitor_halves.shape[1]
-    squares = torch.cat(differences, dim=1).square().mean(dim=1) / 4
-    inside_, around_, visited_ = squares.tolist()
-    relative = around_ / mean_around**2 if mean_around > 0 else 0.0
-    return HalvingVariances(inside_, relative, visited_)
+    inside_, around_, visited_ = torch.cat(differences, dim=1).cpu() / 2
+    relative = around_ / mean_around if mean_around > 0 else torch.zeros_like(around_)
+    return Halvings(inside_, relative, visited_)
 
 
 def _nearer_in_own_half(neighbours: Tensor, halves: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from benchgen.arithmetic import products
+
 _TILE = 1536
 _EXACT_WORK = 2**30
 _SAMPLED_PAIRS = 512
@@ -212,7 +214,7 @@ def _tiles(n: int, m: int) -> Iterator[tuple[slice, slice]]:
 
 def _tile(x: Points, i: slice, y: Points, j: slice, kernel: PairKernel) -> tuple[Tensor, float]:
     factor = x.factor * y.factor
-    return kernel.apply(x.rows[i] @ y.rows[j].T, factor, x.rows.shape[1])
+    return kernel.apply(products(x.rows[i], y.rows[j]), factor, x.rows.shape[1])
 
 
 def _add_sums(rows: Tensor, i: slice, columns: Tensor, j: slice, tile: Tensor, unit: float) -> None:
