@@ -95,12 +95,17 @@ class Bound:
 
 @dataclass(frozen=True)
 class Claim:
-    """Contestants for one computation, benchgen first, and what must hold."""
+    """Contestants for one computation, benchgen first, and what must hold.
+
+    With ``twice`` a process computes it two times and reports the second: first calls of LAPACK's
+    large routines cost up to a second, whoever makes them.
+    """
 
     key: str
     title: str
     contestants: Sequence[Contestant]
     bounds: Sequence[Bound] = ()
+    twice: bool = False
 
 
 @dataclass(frozen=True)
@@ -495,6 +500,8 @@ def _child(key: str, name: str, folder: str, threads: str) -> int:
     with redirect_stdout(sys.stderr):  # some tools print
         one.load(Inputs(Path(folder), small=True))()
         work = one.load(Inputs(Path(folder)))
+        if claim.twice:
+            work()
         before = _forget_peak()
         started = time.perf_counter()
         values = work()
@@ -766,7 +773,7 @@ _IS = _ours("inception_score", "InceptionScore", "is", of=["logits"], convention
 CLAIMS = (
     Claim(
         "fid-value",
-        "FID, value alone, from moments",
+        "FID, value alone, from moments; the second of two in a process",
         [
             Contestant("benchgen", _our_fid),
             Contestant("benchgen, factor of the reference prepared", _our_fid_cached, 1e-9),
@@ -780,6 +787,7 @@ CLAIMS = (
             Bound("ratio", 8, CLEAN_FID),
             Bound("ratio", 2, "torch-fidelity"),
         ],
+        twice=True,
     ),
     Claim(
         "fid-error",
