@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from benchgen.report.build import write_report
 from benchgen.runs.comparison import Comparison
 from benchgen.runs.directory import Run
 from benchgen.runs.engine import execute
@@ -13,12 +12,19 @@ from benchgen.runs.passes import Observer
 from benchgen.suite import Suite
 
 
-def run(suite: Suite | str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Run:
+def run(
+    suite: Suite | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    trust_code: bool = False,
+) -> Run:
     """Evaluate a suite, or go on with a run that was begun, and write its report.
 
     Args:
         suite: A suite, the path of a suite file, or the name of a bundled suite.
         out: The run directory; default ``runs/<name>-<hash of the suite without n>``.
+        trust_code: Whether sources and extractors that are code (``module:callable``,
+            ``torchscript:PATH``) may be run. No suite can say so.
 
     Returns:
         The run. Rows that failed are in ``run.failures``; the others are finished.
@@ -26,16 +32,35 @@ def run(suite: Suite | str | os.PathLike[str], out: str | os.PathLike[str] | Non
     Raises:
         SuiteError, UnknownIdError, PluginError, ImageError, WeightsError: If the suite cannot
             be carried out; nothing was sampled then.
+        UsageError: If it would run code that is not trusted.
         StoreError: If results cannot be written (a full disk, say).
     """
-    return evaluate(open_suite(suite), out, Silent())
+    return evaluate(open_suite(suite), out, Silent(), trust_code=trust_code)
 
 
-def evaluate(suite: Suite, out: str | os.PathLike[str] | None, observer: Observer) -> Run:
+def evaluate(
+    suite: Suite,
+    out: str | os.PathLike[str] | None,
+    observer: Observer,
+    *,
+    trust_code: bool = False,
+) -> Run:
     """What ``run`` does, with somebody watching."""
-    finished = execute(suite, out, observer)
-    write_report(Comparison.of([finished]), finished.report.parent)
+    finished = execute(suite, out, observer, trust_code=trust_code)
+    if not _is_reported(finished):
+        from benchgen.report.build import write_report  # loads matplotlib
+
+        write_report(Comparison.of([finished]), finished.report.parent)
     return finished
+
+
+def _is_reported(finished: Run) -> bool:
+    """Whether the report was written after the run: the page comes last, as run.json does."""
+    written = finished.directory / "run.json"
+    return (
+        finished.report.is_file()
+        and finished.report.stat().st_mtime_ns >= written.stat().st_mtime_ns
+    )
 
 
 def open_suite(suite: Suite | str | os.PathLike[str]) -> Suite:

@@ -7,10 +7,17 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from benchgen.errors import SuiteError, UnknownIdError
 from benchgen.hashing import digest
@@ -26,6 +33,7 @@ DEFAULT_METRICS = (
     "coverage",
 )
 
+_BACKGROUNDS = ("white", "black", "gray")
 _BUNDLED = resources.files("benchgen") / "suites"
 
 
@@ -43,17 +51,48 @@ class _Shorthand(_Part):
 
 
 class Images(_Shorthand):
-    """Where images come from: a plugin id, or the path of a folder, ``.npy`` or ``.npz``."""
+    """Where images come from: a plugin id, a path, or code of the user's own.
+
+    Attributes:
+        source: A plugin id; the path of a folder, archive, Parquet or NumPy file; or
+            ``module:callable``, which runs code and therefore needs ``--trust-code``.
+        params: Parameters of the plugin or callable.
+        table: A CSV or JSONL file that says of each image file its label, prompt or group.
+        background: What transparent images are composited on: "white", "black", "gray", or red,
+            green and blue from 0 to 255.
+        column: The column that holds the images, where a Parquet file has several.
+    """
 
     source: str = Field(min_length=1)
     params: dict[str, Any] = Field(default_factory=dict)
+    table: str | None = None
+    background: str | tuple[int, int, int] = "white"
+    column: str | None = None
+
+    @field_validator("background", mode="before")
+    @classmethod
+    def _colour(cls, value: Any) -> Any:
+        if isinstance(value, str) and value in _BACKGROUNDS:
+            return value
+        parts = value if isinstance(value, list | tuple) else ()
+        levels = [part for part in parts if type(part) is int and 0 <= part <= 255]
+        if len(parts) == len(levels) == 3:
+            return tuple(levels)
+        known = ", ".join(map(repr, _BACKGROUNDS))
+        raise ValueError(
+            f"expected {known}, or red, green and blue from 0 to 255, as [255, 128, 0]"
+        )
 
 
 class ReferenceChoice(Images):
     """The real images. ``real`` says where the row `real` comes from.
 
     Unset, it is the part that the reference holds out (for a folder: one stratified half);
-    ``"none"`` leaves the row out and uses all images as reference; else a plugin id or a path.
+    ``"none"`` leaves the row out and uses all images as reference; else a plugin id or a path,
+    opened with the reference's own ``background``.
+
+    ``moments:FILE.npz`` as the source is a published mean and covariance instead of images: then
+    there is no row `real` unless ``real`` names its images.
     """
 
     real: str | None = None
@@ -94,11 +133,14 @@ class Suite(_Part):
         reference: The real images.
         training: The generators' training images, for the metrics that look for copies.
         generators: Rows to evaluate; `real` and `noise` come in by themselves.
+        noise: Whether the row `noise`, the floor, is there.
         n: Images per row. None: as many as the smallest finite source has (at most 10,000),
             or 2,500 where all are generators.
         seed: Seed of all sampling.
         extractors, measures, metrics: What to compute.
         per_class: Whether every metric is also computed within each class.
+        clusters: Which images of a generator are not independent: those that share a "prompt" or
+            a "group", or "none". Unset: those that share a prompt, where prompts repeat.
         level: Confidence level of the intervals.
         skip_bad: Share of a source's images that may be unreadable before the run stops.
         execution: Device and batch size.
@@ -108,6 +150,7 @@ class Suite(_Part):
     reference: ReferenceChoice
     training: Images | None = None
     generators: tuple[GeneratorChoice, ...] = ()
+    noise: bool = True
     n: int | None = Field(default=None, ge=2)
     seed: int = Field(default=0, ge=0, lt=2**63)
     extractors: tuple[Chosen, ...] = Field(default=(Chosen(id="inception"),), min_length=1)
@@ -116,6 +159,7 @@ class Suite(_Part):
         default=tuple(MetricChoice(id=name) for name in DEFAULT_METRICS), min_length=1
     )
     per_class: bool = False
+    clusters: Literal["prompt", "group", "none"] | None = None
     level: float = Field(default=0.95, gt=0.5, lt=1)
     skip_bad: float = Field(default=0.0, ge=0, lt=1)
     execution: ExecutionChoice = ExecutionChoice()

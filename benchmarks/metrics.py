@@ -13,191 +13,47 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
-import math
-import os
-import platform
-import re
-import signal
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout, suppress
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
-from typing import Any, Literal
+from typing import Any
 
+import harness
 import numpy as np
 import scipy.linalg
+from claims import Bound, Claim, Contestant, Values, Work
+from harness import Benchmark, Stage
 from numpy.typing import NDArray
 
-DEFAULT_OUT = Path(__file__).parent.parent / "reports" / "benchmarks" / "metrics.json"
-PACKAGES = (
-    *("benchgen", "torch", "torch-fidelity", "clean-fid", "pytorch-fid", "torchmetrics"),
-    *("prdc", "vendi-score", "scikit-learn", "numpy", "scipy"),
-)
 CLASSES = 1008
 
 Array = NDArray[Any]
-Values = Mapping[str, float]
-Work = Callable[[], Values]
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """One way to compute something.
-
-    Attributes:
-        name: The distribution that must be installed and, after a comma, which way of several.
-        load: Turns the inputs into what the tool takes; returns the computation to measure.
-        relative: Largest relative difference from the values of ``same_as``; None where it
-            computes something else.
-        images: So many images more may fall on the other side (for shares of images).
-        same_as: Whose values its own are held against; the first contestant's, where None. Only
-            values of the same name are. A value ``sampling_error`` widens the tolerance to five
-            times itself.
-    """
-
-    name: str
-    load: Callable[[Inputs], Work]
-    relative: float | None = None
-    images: int = 0
-    same_as: str | None = None
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What is claimed of the first contestant.
-
-    Attributes:
-        kind: ``"ratio"``: ``peer`` takes at least ``limit`` times as long. ``"seconds"``: it takes
-            at most so many. ``"above"``: its peak is at most so many MiB above the features.
-            ``"total"``: its process takes at most so many MiB.
-    """
-
-    kind: Literal["ratio", "seconds", "above", "total"]
-    limit: float
-    peer: str | None = None
-
-    @property
-    def promise(self) -> str:
-        if self.kind == "ratio":
-            return f"at least {self.limit:g}x {self.peer}"
-        unit = {"seconds": "s", "above": "MiB above the features", "total": "MiB in all"}[self.kind]
-        return f"at most {self.limit:g} {unit}"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Contestants for one computation, benchgen first, and what must hold.
-
-    With ``twice`` a process computes it two times and reports the second: first calls of LAPACK's
-    large routines cost up to a second, whoever makes them.
-    """
-
-    key: str
-    title: str
-    contestants: Sequence[Contestant]
-    bounds: Sequence[Bound] = ()
-    twice: bool = False
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One run of one contestant: seconds, MiB resident before and at the peak, and values."""
-
-    seconds: float
-    before: float
-    peak: float
-    values: Values
-
-
-@dataclass
-class Results:
-    """Of one contestant.
-
-    Attributes:
-        rounds: A measurement for each round.
-        failure: Why there are no more of them.
-        apart: Largest relative difference from the values it must agree with, and the allowed one.
-    """
-
-    rounds: list[Measurement] = field(default_factory=list)
-    failure: str | None = None
-    apart: tuple[float, float] | None = None
-
-    @property
-    def seconds(self) -> float:
-        return median(run.seconds for run in self.rounds)
-
-    @property
-    def above(self) -> float:
-        return median(run.peak - run.before for run in self.rounds)
-
-    @property
-    def total(self) -> float:
-        return median(run.peak for run in self.rounds)
-
-    def document(self) -> dict[str, Any]:
-        """Medians, where there are any, and all that they were made of."""
-        names = ("seconds", "above", "total") if self.rounds else ()
-        return {name: getattr(self, name) for name in names} | asdict(self)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came of a bound or of an agreement; ``holds`` is None where it could not be tested."""
-
-    text: str
-    holds: bool | None
 
 
 def main() -> int:
     """Measure, print and write; 1 if something that was tested does not hold."""
     given = _arguments()
     if given.child:
-        return _child(*given.child)
-    chosen = [c for c in CLAIMS if c.key in given.only and c.key not in given.skip]
-    found = {c.key: {one.name: Results() for one in c.contestants} for c in chosen}
-    if hasattr(os, "sched_setaffinity"):  # some tools start as many threads as they please
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
-    facts = _facts(given)
-    print("\n".join(_told(facts)), flush=True)
-    usual, large = ([c for c in chosen if (c.key == "large") is it] for it in (False, True))
-    for claims, n, rounds in ((usual, given.n, given.repeats), (large, given.large_n, 1)):
-        if claims:
-            _measure(claims, found, n, rounds, given)
-    verdicts = {c.key: _verdicts(c, found[c.key]) for c in chosen}
-    text = "\n\n".join(_section(c, found[c.key], verdicts[c.key]) for c in chosen)
-    print(f"\n{text}")
-    _write(given.out, facts, chosen, found, verdicts, text)
-    bad = any(verdict.holds is False for some in verdicts.values() for verdict in some)
-    return int(bad and given.check)
+        return harness.child(BENCHMARK, *given.child)
+    claims = harness.chosen(BENCHMARK, given)
+    usual, large = ([c for c in claims if (c.key == "large") is it] for it in (False, True))
+    stages = [
+        Stage(usual, given.n, given.repeats, partial(write_inputs, n=given.n, d=given.d)),
+        Stage(large, given.large_n, 1, partial(write_inputs, n=given.large_n, d=given.d)),
+    ]
+    told = f"n = {given.n:,} on each side ({given.large_n:,} in `large`), d = {given.d:,}"
+    return harness.run(BENCHMARK, given, stages, {"d": given.d, "large_n": given.large_n}, told)
 
 
 def _arguments() -> argparse.Namespace:
-    keys = [claim.key for claim in CLAIMS]
-    usual = [key for key in keys if key != "large"]
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--n", type=int, default=10_000, help="images on each side")
+    parser = harness.parser(BENCHMARK, 10_000, 5, (__doc__ or "").split("\n")[0])
+    parser.set_defaults(only=[claim.key for claim in CLAIMS if claim.key != "large"])
     parser.add_argument("--d", type=int, default=2048, help="feature columns")
-    parser.add_argument("--repeats", type=int, default=5, help="rounds")
-    parser.add_argument("--only", nargs="+", choices=keys, default=usual, metavar="CLAIM")
-    parser.add_argument("--skip", nargs="+", choices=keys, default=[], metavar="CLAIM")
     parser.add_argument("--large", action="store_true", help="also the claim `large`, once")
     parser.add_argument("--large-n", type=int, default=50_000, help="images of the claim `large`")
-    parser.add_argument("--threads", type=int, default=2, help="threads of every contestant")
-    parser.add_argument("--timeout", type=float, default=1800, help="seconds for a measurement")
-    parser.add_argument("--no-check", dest="check", action="store_false", help="always exit with 0")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="the JSON file to write")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
-    parser.epilog = f"claims: {', '.join(keys)}"
     given = parser.parse_args()
     given.only = [*given.only, "large"] if given.large else given.only
     if min(given.d, given.repeats, given.threads) < 1:
@@ -205,213 +61,6 @@ def _arguments() -> argparse.Namespace:
     if min(given.n, given.large_n) < max(200, given.d + 1):
         parser.error("use at least 200 images, and more images than columns")
     return given
-
-
-def _measure(
-    claims: Sequence[Claim],
-    found: Mapping[str, Mapping[str, Results]],
-    n: int,
-    rounds: int,
-    given: argparse.Namespace,
-) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_inputs(folder, n, given.d)
-        for number in range(rounds):
-            for claim in claims:
-                _round(claim, found[claim.key], folder, number, given)
-    for claim in claims:
-        results = found[claim.key]
-        for one in claim.contestants:
-            other = results[one.same_as or claim.contestants[0].name]
-            if one.relative is not None and other.rounds:
-                values = [run.values for run in results[one.name].rounds]
-                results[one.name].apart = apart(one, values, other.rounds[0].values, n)
-
-
-def _round(
-    claim: Claim, found: Mapping[str, Results], folder: Path, number: int, given: argparse.Namespace
-) -> None:
-    turn = number % len(claim.contestants)
-    for one in [*claim.contestants[turn:], *claim.contestants[:turn]]:
-        results = found[one.name]
-        if results.failure is not None:
-            continue
-        try:
-            results.rounds.append(_measured(claim, one, folder, given))
-            told = f"{results.rounds[-1].seconds:.3g} s"
-        except _FailedError as error:
-            told = results.failure = f"round {number + 1}: {error}"
-        print(f"round {number + 1}  {claim.key}  {one.name}: {told}", file=sys.stderr, flush=True)
-
-
-class _FailedError(Exception):
-    """Why a contestant gave no result."""
-
-
-def _measured(
-    claim: Claim, one: Contestant, folder: Path, given: argparse.Namespace
-) -> Measurement:
-    package = one.name.split(",")[0]
-    if _version(package) is None:
-        raise _FailedError(f"{package} is not installed")
-    threads = str(given.threads)
-    libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
-    command = [sys.executable, __file__, "--child", claim.key, one.name, str(folder), threads]
-    try:
-        done = subprocess.run(
-            command,
-            env=os.environ | {f"{library}_NUM_THREADS": threads for library in libraries},
-            capture_output=True,
-            text=True,
-            timeout=given.timeout,
-        )
-    except subprocess.TimeoutExpired:
-        raise _FailedError(f"took more than {given.timeout:g} s") from None
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        raise _FailedError(f"ended by {name}" + " (out of memory?)" * (name == "SIGKILL"))
-    told = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    if done.returncode or not told:
-        reason = re.sub(r"/\S*/", "", (told or ["no result"])[-1])  # no paths in what is published
-        raise _FailedError(reason.replace("|", "/")[:200])
-    measurement = Measurement(**json.loads(told[-1]))
-    for name, value in measurement.values.items():
-        if not math.isfinite(value):
-            raise _FailedError(f"{name} came out as {value}")
-    return measurement
-
-
-def _facts(given: argparse.Namespace) -> dict[str, Any]:
-    """What the numbers depend on."""
-    return {
-        "versions": {"python": platform.python_version()}
-        | {package: _version(package) for package in PACKAGES},
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        **{name: getattr(given, name) for name in ("threads", "n", "d", "repeats", "large_n")},
-    }
-
-
-def _told(facts: Mapping[str, Any]) -> list[str]:
-    versions = [f"{name} {found or '(none)'}" for name, found in facts["versions"].items()]
-    return [
-        ", ".join(versions),
-        f"{facts['processor']}, {facts['cores']} cores, of which {facts['threads']} are used",
-        f"n = {facts['n']:,} on each side ({facts['large_n']:,} in `large`), d = {facts['d']:,}",
-        f"medians of {facts['repeats']} interleaved rounds; ratios are of medians, with the least "
-        "and the greatest of a round",
-    ]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        told = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        told = None
-    return told[1] if told else platform.processor() or platform.machine()
-
-
-def apart(
-    one: Contestant, rounds: Sequence[Values], expected: Values, n: int
-) -> tuple[float, float] | None:
-    """The worst relative difference of a contestant's values, and what is allowed of it."""
-    pairs = []
-    for values in rounds:
-        slack = one.images / n + 5 * values.get("sampling_error", 0.0)
-        for name in values.keys() & expected.keys():
-            size = max(abs(expected[name]), 1e-300)
-            difference = abs(values[name] - expected[name]) / size
-            pairs.append((difference, (one.relative or 0.0) + slack / size))
-    return max(pairs, key=lambda pair: pair[0] / pair[1], default=None)
-
-
-def _verdicts(claim: Claim, found: Mapping[str, Results]) -> list[Verdict]:
-    told = [_verdict(bound, found[claim.contestants[0].name], found) for bound in claim.bounds]
-    for name, results in found.items():
-        if results.failure is not None and name.split(",")[0] == "benchgen":
-            told.append(Verdict(f"{name} FAILED: {results.failure}", holds=False))
-        if results.apart is not None and not results.apart[0] <= results.apart[1]:
-            told.append(Verdict(f"{name} DISAGREES: {_agreement(results)}", holds=False))
-    return told
-
-
-def _verdict(bound: Bound, ours: Results, found: Mapping[str, Results]) -> Verdict:
-    claim = f"claim: {bound.promise}"
-    if not ours.rounds:
-        return Verdict(f"{claim}: does NOT hold ({ours.failure})", holds=False)
-    if bound.peer is not None:
-        peer = found[bound.peer]
-        if not peer.rounds:
-            return Verdict(f"{claim}: not tested ({peer.failure})", holds=None)
-        reached, holds = _ratio(peer, ours), peer.seconds / ours.seconds >= bound.limit
-    else:
-        value = float(getattr(ours, bound.kind))
-        unit = "s" if bound.kind == "seconds" else "MiB"
-        reached, holds = f"{value:.4g} {unit}", value <= bound.limit
-    return Verdict(f"{claim}: {reached}: {'holds' if holds else 'does NOT hold'}", holds)
-
-
-def _ratio(peer: Results, ours: Results) -> str:
-    """Ratio of the medians, and the least and greatest of a round."""
-    each = [p.seconds / o.seconds for p, o in zip(peer.rounds, ours.rounds, strict=False)]
-    return f"{peer.seconds / ours.seconds:.3g}x ({min(each):.3g}-{max(each):.3g})"
-
-
-def _agreement(results: Results) -> str:
-    return "{:.1e} (allowed {:.1e})".format(*results.apart) if results.apart else ""
-
-
-def _section(claim: Claim, found: Mapping[str, Results], verdicts: Sequence[Verdict]) -> str:
-    """Heading, table and verdicts of a claim, as Markdown."""
-    ours = found[claim.contestants[0].name]
-    lines = [
-        f"## {claim.title}",
-        "",
-        "| | seconds | ratio | MiB above the features | values | relative difference |",
-        "|---|---:|---:|---:|---|---|",
-    ]
-    for name, results in found.items():
-        cells = [name, "", "", "", results.failure or "", _agreement(results)]
-        if results.rounds:
-            values = ", ".join(f"{k} {v:.7g}" for k, v in results.rounds[0].values.items())
-            ratio = "1" if results is ours else _ratio(results, ours) if ours.rounds else ""
-            cells[1:4] = f"{results.seconds:.3g}", ratio, f"{results.above:.0f}"
-            cells[4] = f"{values}; {results.failure}" if results.failure else values
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"- {verdict.text}" for verdict in verdicts)])
-
-
-def _write(
-    out: Path,
-    facts: Mapping[str, Any],
-    claims: Sequence[Claim],
-    found: Mapping[str, Mapping[str, Results]],
-    verdicts: Mapping[str, Sequence[Verdict]],
-    text: str,
-) -> None:
-    document = {
-        **facts,
-        "claims": {
-            claim.key: {
-                "title": claim.title,
-                "contestants": {name: one.document() for name, one in found[claim.key].items()},
-                "verdicts": [asdict(verdict) for verdict in verdicts[claim.key]],
-            }
-            for claim in claims
-        },
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document, indent=1) + "\n")
-    listed = "\n".join(f"- {fact}" for fact in _told(facts))
-    out.with_suffix(".md").write_text(f"# Metrics against other tools\n\n{listed}\n\n{text}\n")
 
 
 # The features.
@@ -485,52 +134,6 @@ class Inputs:
             rows = 64 if name in ("real", "fake", "logits") else 16
             values = values[:rows] if values.ndim == 1 else values[:rows, :16]
         return np.array(values) if self.small else values
-
-
-# The child: one measurement.
-
-
-def _child(key: str, name: str, folder: str, threads: str) -> int:
-    """Measure one contestant and print its ``Measurement`` as JSON."""
-    import torch
-
-    torch.set_num_threads(int(threads))
-    (claim,) = (claim for claim in CLAIMS if claim.key == key)
-    (one,) = (one for one in claim.contestants if one.name == name)
-    with redirect_stdout(sys.stderr):  # some tools print
-        one.load(Inputs(Path(folder), small=True))()
-        work = one.load(Inputs(Path(folder)))
-        if claim.twice:
-            work()
-        before = _forget_peak()
-        started = time.perf_counter()
-        values = work()
-        seconds = time.perf_counter() - started
-        peak = _peak()
-    print(json.dumps(asdict(Measurement(seconds, before, peak, values))))
-    return 0
-
-
-def _forget_peak() -> float:
-    """MiB in use; the peak starts from there where the system can forget the one so far."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    return _peak()
-
-
-def _peak() -> float:
-    """Most MiB that were ever resident."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        import resource
-
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    if found is None:
-        raise RuntimeError("/proc/self/status has no VmHWM; the peak cannot be measured")
-    return int(found[1]) / 1024
 
 
 # The contestants: each loads what its tool takes, and returns the computation.
@@ -855,6 +458,18 @@ CLAIMS = (
         [Contestant("benchgen", _NEIGHBOURS)],
         [Bound("total", 24 * 1024)],
     ),
+)
+
+BENCHMARK = Benchmark(
+    title="Metrics against other tools",
+    script=Path(__file__),
+    claims=CLAIMS,
+    packages=(
+        *("benchgen", "torch", "torch-fidelity", "clean-fid", "pytorch-fid", "torchmetrics"),
+        *("prdc", "vendi-score", "scikit-learn", "numpy", "scipy"),
+    ),
+    read=Inputs,
+    read_small=partial(Inputs, small=True),
 )
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def test_public_names() -> None:
 
 
 def test_signatures() -> None:
-    assert list(inspect.signature(benchgen.run).parameters) == ["suite", "out"]
+    assert list(inspect.signature(benchgen.run).parameters) == ["suite", "out", "trust_code"]
     assert list(inspect.signature(benchgen.compare).parameters) == ["a", "b"]
     parameters = inspect.signature(benchgen.score).parameters
     assert list(parameters) == [

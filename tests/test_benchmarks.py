@@ -1,77 +1,52 @@
-"""The benchmark of the metrics at a tiny size: every contestant runs, and they agree."""
+"""The harness of the benchmarks: what it measures, compares, judges and writes."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import subprocess
-import sys
+from argparse import Namespace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "metrics.py"
-N, D = 240, 12
+from tests.benchmarks_loading import load
+
+claims, harness = load("claims"), load("harness")
+N = 240
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmarks_metrics", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def test_two_times_are_apart_by_what_is_allowed_or_more() -> None:
+    one = claims.Contestant("peer", lambda _: dict, relative=1e-6)
+    ours = claims.Contestant("benchgen", lambda _: dict)
+    for value, expected in ((2.0 + 1e-5, [False]), (2.0 + 1e-7, [])):
+        found = {"benchgen": _results(1.0, fid=2.0), "peer": _results(9.0, fid=value)}
+        claim = claims.Claim("key", "title", [ours, one])
+        claims.compare(claim, found, N)
+        assert [verdict.holds for verdict in claims.judge(claim, found)] == expected
 
 
-metrics = _load()
-CONTESTANTS = [(claim, one) for claim in metrics.CLAIMS for one in claim.contestants]
+def test_values_are_held_against_those_of_the_contestant_named() -> None:
+    ours = claims.Contestant("benchgen", lambda _: dict)
+    first = claims.Contestant("first", lambda _: dict)
+    second = claims.Contestant("second", lambda _: dict, relative=0.1, same_as="first")
+    found = {
+        "benchgen": _results(1.0, fid=1.0),
+        "first": _results(1.0, fid=2.0),
+        "second": _results(1.0, fid=2.1),
+    }
+    claims.compare(claims.Claim("key", "title", [ours, first, second]), found, N)
+    assert found["first"].apart is None
+    assert found["second"].apart == pytest.approx((0.05, 0.1))
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("inputs")
-    metrics.write_inputs(folder, N, D)
-    return metrics.Inputs(folder)
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("claim", "one"), CONTESTANTS, ids=[f"{claim.key}: {one.name}" for claim, one in CONTESTANTS]
-)
-def test_contestant_runs_and_agrees(claim: Any, one: Any, inputs: Any) -> None:
-    package = one.name.split(",")[0]
-    if importlib.util.find_spec(_module(package)) is None:
-        pytest.skip(f"{package} is not installed")
-    values = one.load(inputs)()
-    one.load(metrics.Inputs(inputs.folder, small=True))()
-    same_as = one.same_as or claim.contestants[0].name
-    other = next(each for each in claim.contestants if each.name == same_as)
-    if one.relative is not None and importlib.util.find_spec(_module(same_as.split(",")[0])):
-        difference, allowed = metrics.apart(one, [values], other.load(inputs)(), N)
-        assert difference <= allowed
-
-
-@pytest.mark.parametrize("mode", ["value", "rewritten"])
-def test_disagreement_is_found(mode: str) -> None:
-    one = metrics.Contestant("peer", lambda _: dict, relative=1e-6)
-    found = {"benchgen": _results(1.0), "peer": _results(9.0)}
-    value = 2.0 + (1e-5 if mode == "value" else 1e-7)
-    found["peer"].apart = metrics.apart(one, [{"fid": value}], {"fid": 2.0}, N)
-    claim = metrics.Claim("key", "title", [metrics.Contestant("benchgen", lambda _: dict), one])
-    assert [verdict.holds for verdict in metrics._verdicts(claim, found)] == (
-        [False] if mode == "value" else []
-    )
-
-
-def test_sampling_errors_and_images_widen_what_is_allowed() -> None:
-    one = metrics.Contestant("peer", lambda _: dict, relative=1e-6, images=2)
+def test_sampling_errors_images_and_absolute_differences_widen_what_is_allowed() -> None:
+    one = claims.Contestant("peer", lambda _: dict, relative=1e-6, images=2)
     rounds = [{"kid": 0.011, "sampling_error": 0.001}, {"kid": 0.01}]
-    difference, allowed = metrics.apart(one, rounds, {"kid": 0.01}, 1000)
+    difference, allowed = claims.apart(one, rounds, {"kid": 0.01}, 1000)
     assert difference == pytest.approx(0.1)
     assert allowed == pytest.approx(1e-6 + (0.002 + 0.005) / 0.01)
+    one = claims.Contestant("peer", lambda _: dict, relative=0.0, absolute=0.01)
+    assert claims.apart(one, [{"fid": 5.005}], {"fid": 5.0}, N) == pytest.approx((1e-3, 2e-3))
 
 
 @pytest.mark.parametrize(
@@ -85,23 +60,40 @@ def test_sampling_errors_and_images_widen_what_is_allowed() -> None:
 )
 def test_verdict(ours: float | None, peer: float | None, holds: bool | None, told: str) -> None:
     found = {"benchgen": _results(ours), "peer": _results(peer)}
-    verdict = metrics._verdict(metrics.Bound("ratio", 8, "peer"), found["benchgen"], found)
+    verdict = claims.verdict(claims.Bound("ratio", 8, "peer"), found["benchgen"], found)
     assert (verdict.holds, verdict.text) == (holds, told)
+
+
+@pytest.mark.parametrize(("peer", "holds"), [(1.04, True), (1.06, False)])
+def test_bound_on_what_something_more_costs(peer: float, holds: bool) -> None:
+    found = {"benchgen": _results(1.0), "benchgen, all": _results(peer)}
+    bound = claims.Bound("cost", 1.05, "benchgen, all")
+    verdict = claims.verdict(bound, found["benchgen"], found)
+    assert verdict.holds is holds
+    assert verdict.text.startswith("claim: benchgen, all takes at most 1.05x the time: 1.0")
+
+
+@pytest.mark.parametrize(("share", "holds"), [(0.95, True), (0.85, False)])
+def test_bound_on_a_value(share: float, holds: bool) -> None:
+    found = {"benchgen": _results(1.0, share=share)}
+    bound = claims.Bound("value", 0.9, value="share")
+    verdict = claims.verdict(bound, found["benchgen"], found)
+    assert verdict.holds is holds
+    assert verdict.text.startswith(f"claim: share at least 0.9: {share}: ")
 
 
 @pytest.mark.parametrize(("kind", "holds"), [("seconds", True), ("above", False), ("total", False)])
 def test_bounds_on_benchgen_alone(kind: Any, holds: bool) -> None:
     found = {"benchgen": _results(1.0)}  # 100 MiB, of which 50 above the features
-    verdict = metrics._verdict(metrics.Bound(kind, 40), found["benchgen"], found)
+    verdict = claims.verdict(claims.Bound(kind, 40), found["benchgen"], found)
     assert verdict.holds is holds
 
 
-def test_published_algorithm_where_scipy_lacks_what_a_tool_calls(
-    inputs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(metrics, "SQRTM_HAS_DISP", False)
-    found = metrics._fid_by_sqrtm("no.such.module", "none")(inputs)()
-    assert found["fid"] == pytest.approx(metrics._our_fid(inputs)()["fid"], rel=1e-6)
+@pytest.mark.parametrize(("memory", "told"), [("above", "50"), ("total", "100")])
+def test_table_tells_the_memory_that_the_claim_is_about(memory: Any, told: str) -> None:
+    one = claims.Contestant("benchgen", lambda _: dict)
+    claim = claims.Claim("key", "Title", [one], memory=memory)
+    assert f"| benchgen | 1 | 1 | {told} |" in claims.section(claim, {one.name: _results(1.0)}, [])
 
 
 def test_what_fails_is_listed_with_its_reason(
@@ -109,44 +101,64 @@ def test_what_fails_is_listed_with_its_reason(
 ) -> None:
     told = "Traceback ...\nFileNotFoundError: no file /home/someone/there/real.npy | or so\n"
     failed = subprocess.CompletedProcess([], 1, stdout="", stderr=told)
-    monkeypatch.setattr(metrics.subprocess, "run", lambda *_, **__: failed)
-    claim = metrics.Claim("key", "Title", [metrics.Contestant("benchgen", lambda _: dict)])
-    found = {"benchgen": metrics.Results()}
-    given = metrics.argparse.Namespace(threads=1, timeout=1.0)
-    metrics._round(claim, found, tmp_path, 0, given)
+    claim, found = _round(monkeypatch, tmp_path, failed, [])
     reason = "round 1: FileNotFoundError: no file real.npy / or so"
     assert found["benchgen"].failure == reason
-    assert f"| benchgen |  |  |  | {reason} |  |" in metrics._section(claim, found, [])
-    assert [verdict.holds for verdict in metrics._verdicts(claim, found)] == [False]
+    assert f"| benchgen |  |  |  | {reason} |  |" in claims.section(claim, found, [])
+    assert [verdict.holds for verdict in claims.judge(claim, found)] == [False]
 
 
-def test_whole_script(tmp_path: Path) -> None:
-    out = tmp_path / "there" / "metrics.json"
-    command = [sys.executable, str(SCRIPT), "--only", "is", "--n", "200", "--d", "8"]
-    done = subprocess.run(
-        [*command, "--repeats", "1", "--threads", "1", "--out", str(out)],
-        capture_output=True,
-        text=True,
+def test_process_gets_the_threads_and_the_environment_of_its_claim(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = '{"seconds": 2.0, "before": 1.0, "peak": 3.0, "values": {"fid": 4.0}}\n'
+    calls: list[dict[str, Any]] = []
+    done = subprocess.CompletedProcess([], 0, stdout="chatter\n" + told, stderr="")
+    _, found = _round(monkeypatch, tmp_path, done, calls)
+    assert found["benchgen"].rounds == [claims.Measurement(2.0, 1.0, 3.0, {"fid": 4.0})]
+    (call,) = calls
+    assert (call["OMP_NUM_THREADS"], call["MALLOC_TRIM_THRESHOLD_"]) == ("3", "7")
+
+
+def test_rounds_begin_with_another_contestant_each(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order: list[str] = []
+
+    def measured(benchmark: Any, claim: Any, one: Any, *_: Any) -> Any:
+        order.append(one.name)
+        return claims.Measurement(1.0, 1.0, 1.0, {})
+
+    monkeypatch.setattr(harness, "_measured", measured)
+    claim = claims.Claim(
+        "key", "Title", [claims.Contestant(name, lambda _: dict) for name in "abc"]
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("round 1") == 2
-    document = json.loads(out.read_text())
-    assert (document["n"], document["d"], document["threads"]) == (200, 8, 1)
-    ours = document["claims"]["is"]["contestants"]["benchgen"]
-    (run,) = ours["rounds"]
-    assert run["seconds"] > 0
-    assert run["peak"] >= run["before"] > 0
-    assert 1 < run["values"]["is"] < metrics.CLASSES
-    table = out.with_suffix(".md").read_text()
-    assert "## Inception score" in table
-    assert "| benchgen | " in table
+    found = {name: claims.Results() for name in "abc"}
+    for number in range(3):
+        harness.measure_round(None, claim, found, tmp_path, number, None)
+    assert "".join(order) == "abcbcacab"
 
 
-def _module(package: str) -> str:
-    return {"clean-fid": "cleanfid"}.get(package, package.replace("-", "_"))
+def _round(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, done: Any, environments: list[dict[str, Any]]
+) -> tuple[Any, Any]:
+    """One round of one contestant whose process ends as it is told to."""
+
+    def started(command: Any, env: Any, **_: Any) -> Any:
+        environments.append(env)
+        return done
+
+    monkeypatch.setattr(harness.subprocess, "run", started)
+    ours = claims.Contestant("benchgen", lambda _: dict)
+    claim = claims.Claim("key", "Title", [ours], environment={"MALLOC_TRIM_THRESHOLD_": "7"})
+    benchmark = harness.Benchmark("Title", Path("script.py"), [claim], (), Path)
+    found = {"benchgen": claims.Results()}
+    given = Namespace(threads=3, timeout=1.0)
+    harness.measure_round(benchmark, claim, found, folder, 0, given)
+    return claim, found
 
 
-def _results(seconds: float | None) -> Any:
+def _results(seconds: float | None, **values: float) -> Any:
     if seconds is None:
-        return metrics.Results(failure="gone")
-    return metrics.Results([metrics.Measurement(seconds, 50.0, 100.0, {})])
+        return claims.Results(failure="gone")
+    return claims.Results([claims.Measurement(seconds, 50.0, 100.0, values)])

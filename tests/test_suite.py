@@ -20,6 +20,15 @@ def test_bundled_suites_round_trip() -> None:
         Suite.bundled("digit")
 
 
+def test_what_says_how_to_open_images_round_trips() -> None:
+    text = 'source = "photos.zip"\ntable = "labels.csv"\nbackground = [0, 128, 255]\n'
+    suite = Suite.parse(f"[reference]\n{text}[[generators]]\n{text}")
+    assert suite.reference.background == (0, 128, 255)
+    assert suite.generators[0].table == "labels.csv"
+    assert Suite.parse(suite.toml()) == suite
+    assert Suite.parse(GOOD).reference.background == "white"
+
+
 def test_identity_leaves_out_n_and_execution() -> None:
     suite = Suite.parse(GOOD)
     assert suite.hash == suite.replace(n=77).hash
@@ -38,6 +47,11 @@ MISTAKES = {
         r"line 4: metrics\.1\.parms: .*did you mean 'params'"
     ),
     GOOD + 'n = "many"\n': r"line 2: n: .*valid integer.*found 'many'",
+    '[reference]\nsource = "a"\nbackground = "pink"\n': (
+        r"line 3: reference\.background: expected 'white', .*as \[255, 128, 0\] \(found 'pink'\)"
+    ),
+    '[reference]\nsource = "a"\nbackground = [0, 0, 256]\n': r"line 3: reference\.background",
+    GOOD + 'clusters = "promt"\n': r"line 2: clusters: .*'prompt'.*found 'promt'",
     "reference = [\n": r"not valid TOML: .*line|end of document",
     GOOD + "[execution]\nbatch_size = 0\n": r"line 3: execution\.batch_size",
 }

@@ -10,7 +10,10 @@ import typer
 
 def doctor(
     reference: Annotated[
-        str, typer.Option("--reference", "-r", help="Real images: id, folder, .npy or .npz.")
+        str,
+        typer.Option(
+            "--reference", "-r", help="Real images: id, folder, archive, .parquet, .npy or .npz."
+        ),
     ] = "digits",
     extractor: Annotated[
         str | None,
@@ -40,6 +43,10 @@ def doctor(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per call.")] = 125,
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", help="Run code of yours: module:callable, torchscript:PATH."),
+    ] = False,
 ) -> None:
     """Plant defects in real images, and tell which metrics see them and from which strength on.
 
@@ -65,6 +72,7 @@ def doctor(
             defects=defect,
             device=device,
             batch_size=batch_size,
+            trust_code=trust_code,
         )
     folder = out or default_folder(examination.document)
     write(examination, folder)

@@ -18,16 +18,25 @@ def run(
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option("--reference", "-r", help="Real images: id, folder, .npy or .npz."),
+        typer.Option(
+            "--reference",
+            "-r",
+            help="Real images: id, folder, archive, .parquet, .npy, .npz; or moments:FILE.npz.",
+        ),
     ] = None,
     real: Annotated[
         str | None,
         typer.Option(help="Held-out real images for the row `real`; `none` leaves it out."),
     ] = None,
+    noise: Annotated[
+        bool | None, typer.Option("--noise/--no-noise", help="Whether the row `noise` is there.")
+    ] = None,
     generator: Annotated[
         list[str] | None,
         typer.Option(
-            "--generator", "-g", help="What to evaluate: id, folder or array; [dim]name=source[/]."
+            "--generator",
+            "-g",
+            help="What to evaluate: id, folder, archive or array; [dim]name=source[/].",
         ),
     ] = None,
     training: Annotated[
@@ -38,7 +47,12 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of all sampling.")] = None,
     metric: Annotated[list[str] | None, typer.Option("--metric", "-m", help="Metric id.")] = None,
     extractor: Annotated[
-        list[str] | None, typer.Option("--extractor", "-e", help="Extractor id.")
+        list[str] | None,
+        typer.Option(
+            "--extractor",
+            "-e",
+            help="Extractor: id, onnx:FILE, torchscript:FILE or module:callable.",
+        ),
     ] = None,
     measure: Annotated[list[str] | None, typer.Option(help="Measure id.")] = None,
     per_class: Annotated[
@@ -53,6 +67,13 @@ def run(
     skip_bad: Annotated[
         float | None, typer.Option(help="Share of unreadable images to put up with.")
     ] = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Run code of yours: module:callable, torchscript:PATH. No suite can say so.",
+        ),
+    ] = False,
 ) -> None:
     """Sample, score and compare generators; resume or extend a run that was begun.
 
@@ -65,6 +86,7 @@ def run(
         "seed": seed,
         "skip_bad": skip_bad,
         "training": training,
+        "noise": noise,
         "per_class": per_class,
         "generators": generator and [_named(text) for text in generator],
         "metrics": metric,
@@ -86,7 +108,7 @@ def run(
 
     console = Console()
     with RichObserver(Console(stderr=True)) as observer:
-        finished = evaluate(chosen, out, observer)
+        finished = evaluate(chosen, out, observer, trust_code=trust_code)
     console.print(render(Comparison.of([finished])))
     if finished.document.status != "complete":
         raise typer.Exit(3)

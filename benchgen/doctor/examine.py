@@ -64,6 +64,7 @@ def examine(
     defects: Sequence[str] | None = None,
     device: str = "auto",
     batch_size: int = 125,
+    trust_code: bool = False,
 ) -> Examination:
     """Plant defects in real images and ask of every metric if it responds, and from where on.
 
@@ -81,6 +82,7 @@ def examine(
         defects: Defect ids; all by default.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         batch_size: Images per call of the extractor.
+        trust_code: Whether ``module:callable`` and ``torchscript:PATH`` may run code.
 
     Raises:
         UnknownIdError, UsageError: If something is asked for that is not there.
@@ -90,11 +92,17 @@ def examine(
     plugins, watching = host(), observer or _Silent()
     planted = chosen_defects(defects)
     wanted = chosen_metrics(plugins, metrics)
-    pool = open_pool(plugins, reference)
+    pool = open_pool(plugins, reference, trust_code)
     parts = divide(pool, n, seed)
     if extractor is None:
         extractor = "digits" if pool.record.id == "benchgen/digits" else DEFAULT_EXTRACTOR
-    (reader,) = load_readers(plugins, "extractor", [Chosen(id=extractor)], resolve_device(device))
+    (reader,) = load_readers(
+        plugins,
+        "extractor",
+        [Chosen(id=extractor)],
+        resolve_device(device),
+        trust_code=trust_code,
+    )
     started = time.perf_counter()
     sets = make_sets(pool, parts, planted, reader, batch_size, watching)
     extracted = time.perf_counter()

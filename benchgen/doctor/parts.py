@@ -13,7 +13,7 @@ from benchgen.errors import ImageError
 from benchgen.host.loader import Host
 from benchgen.images.source import Source, known_labels
 from benchgen.runs.documents import SourceRecord
-from benchgen.runs.plan import open_images
+from benchgen.runs.sources import open_images
 from benchgen.suite import Images
 
 FEWEST = 50
@@ -90,15 +90,15 @@ class Parts:
         return len(self.base)
 
 
-def open_pool(plugins: Host, reference: str) -> Pool:
-    """A folder or array file, or both parts of a registered reference.
+def open_pool(plugins: Host, reference: str, trust_code: bool = False) -> Pool:
+    """The user's own images, or both parts of a registered reference.
 
     Raises:
         SuiteError, UnknownIdError: If there is no such reference.
         ImageError: If there are no images.
     """
     choice = Images(source=reference)
-    source, record = open_images(plugins, choice, "reference")
+    source, record = open_images(plugins, choice, "reference", trust_code=trust_code)
     sources = [source]
     if record.kind == "reference":
         sources.append(open_images(plugins, choice, "reference", part="held-out")[0])

@@ -12,7 +12,7 @@ from benchgen.doctor.plots import examples, responses
 from benchgen.files import write_atomically
 from benchgen.report.numbers import count, scale_label, superscript, with_error
 from benchgen.report.plots import to_png
-from benchgen.runs.plan import slug
+from benchgen.runs.sources import slug
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]|~$<>])")
 

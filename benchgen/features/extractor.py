@@ -20,7 +20,11 @@ class Extracted:
 
 
 class Extractor(Protocol):
-    """Turns images into feature rows; each row depends on its own image alone."""
+    """Turns images into feature rows; each row depends on its own image alone.
+
+    One that computes in a faster arithmetic than float32 may have an attribute ``drift``: how far
+    that was found to move the rows, over their spread; None before it was measured. Runs tell it.
+    """
 
     @property
     def d(self) -> int:

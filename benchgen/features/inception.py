@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import get_args
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
-from benchgen.arithmetic import exact_float32
-from benchgen.errors import UsageError, WeightsError
+from benchgen.errors import WeightsError
 from benchgen.features.extractor import Extracted
-from benchgen.features.weights import find_weights, load_state
-from benchgen.images.resize import Rule, resize
+from benchgen.features.inference import for_inference
+from benchgen.features.network import Arithmetic, Forward, Input, NetworkExtractor
+from benchgen.features.weights import Published, load_state, locate
+from benchgen.images.resize import Rule
 
-FILENAME = "weights-inception-2015-12-05-6726825d.pth"
-SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILENAME}"
+PUBLISHED = Published(
+    filename="weights-inception-2015-12-05-6726825d.pth",
+    sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth",
+)
 
-_SIDE = 299
+SIDE = 299
 _CLASSES = tuple(str(number) for number in range(1008))
-# Images that pass through the network at once; it bounds memory (about 20 MB an image).
-_CHUNK = 64
-
-# What each protocol feeds the network: the graph's own normalisation, or pytorch-fid's, which
-# maps 255 to 1 where the graph maps it to 127/128.
-_NORMALISE: Mapping[Rule, Callable[[Tensor], Tensor]] = {
-    "tf1": lambda images: (images - 128) / 128,
-    "clean": lambda images: (images - 128) / 128,
-    "pytorch-fid": lambda images: images / 127.5 - 1,
-}
 
 
 def load(
@@ -39,22 +33,38 @@ def load(
     weights: str | Path | None = None,
     weights_sha256: str | None = None,
     resize: Rule = "tf1",
-) -> Inception:
-    """The ``inception`` extractor on a device.
+    arithmetic: Arithmetic = "float32",
+) -> NetworkExtractor:
+    """The ``inception`` extractor: 2048 features after the average pool, and 1008 logits.
+
+    The logits are the last layer's product alone, without bias, as the Inception Score is defined;
+    their classes have no names in the graph, so numbers stand for them.
 
     Args:
         device: Where to compute.
         weights: Path to the weights; the published ones (96 MB) are found or fetched otherwise.
         weights_sha256: Allows weights other than the published ones, by naming their sha256.
-        resize: "tf1" (the published protocol, torch-fidelity's), "pytorch-fid" or "clean";
-            ``benchgen.images.resize`` says what they do.
+        resize: "tf1" is the published protocol, and torch-fidelity's;
+            ``benchgen.images.resize`` says what the others do.
+        arithmetic: "float32", or "bfloat16" for speed where its drift is small.
 
     Raises:
-        UsageError: no such resize rule, or a sha256 without weights.
+        UsageError: no such resize rule or arithmetic, or a sha256 without weights.
         WeightsError: weights missing, with another sha256, or of another network.
     """
-    rule = _known(resize)
-    return Inception(*_network(weights, weights_sha256), device, rule)
+
+    def forward(network: nn.Module) -> Forward:
+        trunk, head = pooled(network, device)
+
+        def rows_and_logits(images: Tensor) -> Extracted:
+            rows = trunk(images).flatten(1)
+            return Extracted(rows, rows @ head.T)
+
+        return rows_and_logits
+
+    return _extractor(
+        forward, device, weights, weights_sha256, resize, arithmetic, 2048, "2048", _CLASSES
+    )
 
 
 def load_spatial(
@@ -62,127 +72,51 @@ def load_spatial(
     weights: str | Path | None = None,
     weights_sha256: str | None = None,
     resize: Rule = "tf1",
-) -> SpatialInception:
-    """The ``inception-spatial`` extractor on a device; takes and raises what ``load`` does."""
-    rule = _known(resize)
-    return SpatialInception(*_network(weights, weights_sha256), device, rule)
+    arithmetic: Arithmetic = "float32",
+) -> NetworkExtractor:
+    """The ``inception-spatial`` extractor; takes and raises what ``load`` does.
 
-
-class _Network:
-    """The graph up to some layer, fed as a protocol says."""
-
-    _layer: str
-
-    def __init__(
-        self, trunk: nn.Module, sha256: str, device: str | torch.device, rule: Rule
-    ) -> None:
-        self._trunk = trunk.to(device).eval()
-        self._device = torch.device(device)
-        self._sha256 = sha256
-        self._rule: Rule = rule
-
-    @property
-    def fingerprint(self) -> Mapping[str, str]:
-        return {
-            "network": "inception-v3-compat",
-            "weights": self._sha256,
-            "layer": self._layer,
-            "resize": self._rule,
-            "arithmetic": "float32",
-        }
-
-    def _maps(self, images: Tensor) -> Iterator[Tensor]:
-        """The layer's output ``[b, C, h, w]`` on the device, a few images at a time."""
-        with torch.inference_mode(), exact_float32():
-            for chunk in torch.split(images, _CHUNK):
-                resized = resize(chunk.to(self._device), _SIDE, self._rule)
-                yield self._trunk(_NORMALISE[self._rule](resized))
-
-
-class Inception(_Network):
-    """2048 features after the average pool, and the logits without bias.
-
-    The 1008 logits are the last layer's product alone, as the Inception Score is defined; their
-    classes have no names in the graph, so numbers stand for them.
+    2023 features that keep their place: the first 7 channels of the 17 x 17 tensor
+    ``mixed_6/conv``, in the order height, width, channel: what sFID is defined on (Nash et al.
+    2021, arXiv:2103.03841).
     """
 
-    d = 2048
-    classes = _CLASSES
-    _layer = "2048"
-
-    def __init__(
-        self, network: nn.Module, sha256: str, device: str | torch.device, rule: Rule
-    ) -> None:
-        parts = dict(network.to(device).named_children())
-        # The children but the last, in order, are the graph: running them directly takes
-        # images that another rule has resized, which the network's own forward does not.
-        head = parts.pop("fc")
-        self._head = head.get_parameter("weight").detach()
-        super().__init__(nn.Sequential(*parts.values()), sha256, device, rule)
-
-    def __call__(self, images: Tensor) -> Extracted:
-        """uint8 ``[B, 3, H, W]`` to float32 ``[B, 2048]`` and ``[B, 1008]``, on the CPU."""
-        features, logits = [], []
-        for maps in self._maps(images):
-            rows = maps.flatten(1)
-            features.append(rows.cpu())
-            logits.append((rows @ self._head.T).cpu())
-        return Extracted(torch.cat(features), torch.cat(logits))
-
-
-class SpatialInception(_Network):
-    """2023 features that keep their place: 7 channels of a 17x17 map in the middle of the graph.
-
-    They are the first channels of the tensor ``mixed_6/conv``, in the order height, width,
-    channel: what sFID is defined on (Nash et al. 2021, arXiv:2103.03841).
-    """
-
-    d = 17 * 17 * 7
-    classes: tuple[str, ...] = ()
-    _layer = "mixed_6/conv[:7]"
-
-    def __init__(
-        self, network: nn.Module, sha256: str, device: str | torch.device, rule: Rule
-    ) -> None:
+    def forward(network: nn.Module) -> Forward:
         parts = dict(network.named_children())
         before = list(parts)[: list(parts).index("Mixed_6d")]
         branch = parts["Mixed_6d"].get_submodule("branch1x1")
-        trunk = nn.Sequential(*(parts[name] for name in before), branch)
-        super().__init__(trunk, sha256, device, rule)
+        trunk = _ready(nn.Sequential(*(parts[name] for name in before), branch), device)
+        return lambda images: Extracted(trunk(images)[:, :7].permute(0, 2, 3, 1).flatten(1))
 
-    def __call__(self, images: Tensor) -> Extracted:
-        """uint8 ``[B, 3, H, W]`` to float32 ``[B, 2023]``, on the CPU."""
-        rows = [m[:, :7].permute(0, 2, 3, 1).flatten(1).cpu() for m in self._maps(images)]
-        return Extracted(torch.cat(rows))
-
-
-def _known(rule: Rule) -> Rule:
-    if rule not in get_args(Rule):
-        raise UsageError(
-            f"inception: no resize rule is called {rule!r}; known: {', '.join(get_args(Rule))}"
-        )
-    return rule
+    return _extractor(
+        forward,
+        device,
+        weights,
+        weights_sha256,
+        resize,
+        arithmetic,
+        17 * 17 * 7,
+        "mixed_6/conv[:7]",
+    )
 
 
-def _network(weights: str | Path | None, weights_sha256: str | None) -> tuple[nn.Module, str]:
-    """torch-fidelity's network with checked weights, and their sha256."""
-    if weights is None and weights_sha256 is not None:
-        raise UsageError("inception: weights_sha256 needs weights, the path of that file")
-    sha256 = (weights_sha256 or SHA256).lower()
-    try:
-        state = load_state(find_weights(FILENAME, sha256, URL, weights), sha256)
-    except WeightsError as error:
-        if weights is None or not Path(weights).expanduser().is_file():
-            raise
-        raise WeightsError(
-            f"{error}. To use other weights than the published ones, pass the file's own sha256 "
-            "as weights_sha256"
-        ) from error
-    return _build(state), sha256
+def pooled(network: nn.Module, device: str | torch.device) -> tuple[nn.Module, Tensor]:
+    """The graph up to its average pool, ready on a device, and the last layer's ``[1008, 2048]``.
+
+    The children but the last, in order, are the graph: running them directly takes images that
+    another rule has resized, which the network's own forward does not.
+    """
+    parts = dict(network.named_children())
+    head = parts.pop("fc").get_parameter("weight").detach().to(device)
+    return _ready(nn.Sequential(*parts.values()), device), head
 
 
-def _build(state: dict[str, Tensor]) -> nn.Module:
-    """torch-fidelity's network with these weights."""
+def build(state: dict[str, Tensor]) -> nn.Module:
+    """torch-fidelity's network with these weights.
+
+    Raises:
+        WeightsError: They are another network's.
+    """
     # Here, because this import takes seconds.
     from torch_fidelity import feature_extractor_inceptionv3 as module
 
@@ -198,3 +132,54 @@ def _build(state: dict[str, Tensor]) -> nn.Module:
     except RuntimeError as error:
         raise WeightsError(f"these weights are not the FID Inception's: {error}") from error
     return network
+
+
+def _extractor(
+    forward: Callable[[nn.Module], Forward],
+    device: str | torch.device,
+    weights: str | Path | None,
+    weights_sha256: str | None,
+    rule: Rule,
+    arithmetic: Arithmetic,
+    d: int,
+    layer: str,
+    classes: tuple[str, ...] = (),
+) -> NetworkExtractor:
+    prepare = _input(rule)
+    path, sha256 = locate("inception", PUBLISHED, weights, weights_sha256)
+
+    @cache
+    def made() -> Forward:
+        return forward(build(load_state(path, sha256)))
+
+    if weights_sha256 is not None:
+        made()  # it may turn out to be another network's
+    return NetworkExtractor(
+        lambda images: made()(images),
+        prepare,
+        device,
+        d,
+        {
+            "network": "inception-v3-compat",
+            "weights": sha256,
+            "layer": layer,
+            **prepare.fingerprint,
+        },
+        side=SIDE,
+        classes=classes,
+        arithmetic=arithmetic,
+    )
+
+
+def _input(rule: Rule) -> Input:
+    """What each protocol feeds the network: the graph's own normalisation, or pytorch-fid's,
+    which maps 255 to 1 where the graph maps it to 127/128."""
+    if rule == "pytorch-fid":
+        return Input.of(SIDE, rule, low=-1.0)
+    Input.of(SIDE, rule)  # refuses unknown rules
+    return Input(SIDE, rule, (128.0,) * 3, (128.0,) * 3)
+
+
+def _ready(trunk: nn.Module, device: str | torch.device) -> nn.Module:
+    example = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    return for_inference(trunk, 2 * example - 1, device)

@@ -3,7 +3,8 @@
 An entry is addressed by the source's and the extractor's (or measure's) fingerprints and holds
 shards, each the rows of one range of indices in a safetensors file that carries its own checksum.
 Shards are written atomically, so a killed run loses only the one in flight, and two processes can
-share a store: whoever finishes last replaces a file by its equal.
+share a store: whoever finishes last replaces a file by its equal. ``benchgen.features.pool`` finds
+rows again by image, across entries.
 """
 
 from __future__ import annotations
@@ -46,6 +47,33 @@ class Shard:
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     excluded: tuple[Excluded, ...] = ()
 
+    @classmethod
+    def joined(cls, shards: Sequence[Shard], excluded: Sequence[Excluded] = ()) -> Shard:
+        """The rows of all in order of index; each has the tensors and columns of the first.
+
+        Rows of images that are ``excluded`` are left out.
+        """
+        indices = torch.cat([shard.tensors["indices"] for shard in shards])
+        without = torch.tensor([one.index for one in excluded], dtype=torch.int64)
+        order = torch.argsort(indices)
+        order = order[~torch.isin(indices[order], without)]
+        first = shards[0]
+        return cls(
+            {name: torch.cat([s.tensors[name] for s in shards])[order] for name in first.tensors},
+            {
+                name: _picked([v for s in shards for v in s.columns[name]], order)
+                for name in first.columns
+            },
+            tuple(sorted(excluded, key=lambda one: one.index)),
+        )
+
+    def rows(self, places: Tensor, indices: Tensor | None = None) -> Shard:
+        """The rows at these places (int64 ``[b]``), with other indices where they are given."""
+        tensors = {name: value[places] for name, value in self.tensors.items()}
+        if indices is not None:
+            tensors["indices"] = indices
+        return Shard(tensors, {n: _picked(v, places) for n, v in self.columns.items()})
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -82,22 +110,26 @@ class Entry:
             "excluded": [[e.index, e.name, e.reason] for e in shard.excluded],
         }
         metadata = {"side": json.dumps(side), "sha256": _checksum(tensors, json.dumps(side))}
-        name = f"{start:09d}-{stop:09d}.safetensors"
-        write_atomically(self.directory / name, save(tensors, metadata=metadata))
+        write_atomically(self.path(start, stop), save(tensors, metadata=metadata))
 
     def shards(self, n: int) -> Iterator[Shard]:
         """The shards of the first ``n`` images in index order, each checked against its checksum.
 
         Raises:
             StoreError: If a shard is damaged; it is removed, so that running again rebuilds it.
+                Or if one is missing: never are there fewer images than were asked for.
         """
         at = 0
         for start, stop in self._ranges():
-            if start >= n:
+            if start >= n or start > at:
                 break
             if stop > at:
-                yield _below(n, self._read(start, stop), start=at)
+                yield _below(n, self.read(start, stop), start=at)
                 at = stop
+        if at < n:
+            raise StoreError(
+                f"{self.directory} lacks the images from {at} on (of {n}); run again to make them"
+            )
 
     def drop_damaged(self, n: int) -> int:
         """Remove shards below ``n`` that fail their checksum; return how many."""
@@ -106,7 +138,7 @@ class Entry:
             if start >= n:
                 break
             try:
-                self._read(start, stop)
+                self.read(start, stop)
             except StoreError:
                 dropped += 1
         return dropped
@@ -120,13 +152,24 @@ class Entry:
         return StoredFeatures(self, n, "logits")
 
     def _ranges(self) -> list[tuple[int, int]]:
+        """Every range that is stored, sorted."""
         if not self.directory.is_dir():
             return []
         matches = (_SHARD_NAME.fullmatch(path.name) for path in self.directory.iterdir())
         return sorted((int(m[1]), int(m[2])) for m in matches if m)
 
-    def _read(self, start: int, stop: int) -> Shard:
-        path = self.directory / f"{start:09d}-{stop:09d}.safetensors"
+    def path(self, start: int, stop: int) -> Path:
+        """Where the shard of a range is, or would be."""
+        return self.directory / f"{start:09d}-{stop:09d}.safetensors"
+
+    def read(self, start: int, stop: int) -> Shard:
+        """One stored range.
+
+        Raises:
+            StoreError: If it is missing, or damaged; then it is removed.
+        """
+        path = self.path(start, stop)
+        before = _state(path)
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -135,7 +178,8 @@ class Entry:
         except (SafetensorError, OSError, ValueError):
             sound = False
         if not sound:
-            path.unlink(missing_ok=True)
+            if _state(path) == before:  # or another process has just put a sound one there
+                path.unlink(missing_ok=True)
             raise StoreError(f"{path} was damaged and has been removed; run again to rebuild it")
         side = json.loads(metadata["side"])
         excluded = tuple(Excluded(*fields) for fields in side["excluded"])
@@ -182,6 +226,10 @@ class Store:
             write_atomically(description, json.dumps(fields, indent=1, sort_keys=True))
         return Entry(directory, key)
 
+    def find(self, key: str) -> Entry:
+        """The entry of a key that ``entry`` once gave."""
+        return Entry(self.directory / key[:2] / key, key)
+
 
 def _checksum(tensors: Mapping[str, Tensor], side: str) -> str:
     state = hashlib.sha256(side.encode())
@@ -195,10 +243,19 @@ def _checksum(tensors: Mapping[str, Tensor], side: str) -> str:
 def _below(n: int, shard: Shard, start: int) -> Shard:
     """The part of a shard whose indices lie in ``[start, n)``."""
     indices = shard.tensors["indices"]
-    keep = (indices >= start) & (indices < n)
-    chosen = keep.nonzero().flatten().tolist()
-    return Shard(
-        {name: value[keep] for name, value in shard.tensors.items()},
-        {name: [values[i] for i in chosen] for name, values in shard.columns.items()},
-        tuple(e for e in shard.excluded if start <= e.index < n),
-    )
+    kept = shard.rows(((indices >= start) & (indices < n)).nonzero().flatten())
+    excluded = tuple(e for e in shard.excluded if start <= e.index < n)
+    return Shard(kept.tensors, kept.columns, excluded)
+
+
+def _picked(values: Sequence[Any], places: Tensor) -> list[Any]:
+    return [values[place] for place in places.tolist()]
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What tells a file from one that has replaced it; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -21,11 +21,27 @@ _DATA_SET: dict[str, dict[str, Any]] = {
     "download": {"type": "boolean", "default": True},
 }
 
-_INCEPTION: dict[str, dict[str, Any]] = {
+_WEIGHTS: dict[str, dict[str, Any]] = {
     "weights": {"type": ["string", "null"], "default": None},
     "weights_sha256": {"type": ["string", "null"], "default": None},
-    "resize": {"enum": ["tf1", "clean", "pytorch-fid"], "default": "tf1"},
 }
+RESIZE: dict[str, Any] = {
+    "enum": ["tf1", "clean", "pytorch-fid", "torchvision-antialias", "pillow-bicubic"],
+    "default": "tf1",
+}
+_INCEPTION: dict[str, dict[str, Any]] = {
+    **_WEIGHTS,
+    "resize": RESIZE,
+    "arithmetic": {"enum": ["float32", "bfloat16"], "default": "float32"},
+}
+_PUBLISHED: dict[str, dict[str, Any]] = {**_WEIGHTS, "resize": RESIZE}
+_DINOV2 = {
+    "s": "384 features; 88 MB",
+    "b": "768 features; 346 MB",
+    "l": "1,024 features; 1.2 GB",
+    "g": "1,536 features; 4.5 GB",
+}
+_SEED: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0}
 
 
 @hookimpl
@@ -109,6 +125,49 @@ def benchgen_extractors() -> list[ExtractorSpec]:
             description="2,023 features of the same network that keep their place, for sFID",
             parameters=_INCEPTION,
             spatial=True,
+        ),
+        ExtractorSpec(
+            name="vgg16",
+            factory="benchgen.features.vgg16:load",
+            description="VGG16 of ImageNet, 4,096 features; weights fetched once (528 MB)",
+            parameters={
+                **_PUBLISHED,
+                "layer": {"enum": ["fc2_relu", "fc2"], "default": "fc2_relu"},
+            },
+        ),
+        ExtractorSpec(
+            name="clip-vit-b-32",
+            factory="benchgen.features.clip:load",
+            description="CLIP image embeddings, 512 features; weights fetched once (354 MB)",
+            parameters=_PUBLISHED,
+        ),
+        *(
+            ExtractorSpec(
+                name=f"dinov2-vit-{letter}-14",
+                factory=f"benchgen.features.dinov2:load_{letter}",
+                description=f"DINOv2 class token, {what} fetched once",
+                parameters=_PUBLISHED,
+            )
+            for letter, what in _DINOV2.items()
+        ),
+        ExtractorSpec(
+            name="torchvision",
+            factory="benchgen.features.torchvision_models:load",
+            description="a layer of any torchvision classifier; weights fetched once",
+            parameters={
+                "model": {"type": "string", "default": "resnet50"},
+                "layer": {"type": ["string", "null"], "default": None},
+                "weights": {"type": "string", "default": "DEFAULT"},
+                "weights_sha256": _WEIGHTS["weights_sha256"],
+                "seed": _SEED,
+            },
+            has_classes=True,
+        ),
+        ExtractorSpec(
+            name="random-conv",
+            factory="benchgen.features.random_conv:load",
+            description="fixed random convolutions in four bands, 512 features; no weights",
+            parameters={"seed": _SEED},
         ),
     ]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
+import json
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,17 @@ import torch
 from torch import Tensor
 
 from benchgen.errors import ImageError
-from benchgen.images.pixels import PixelError, to_uint8
+from benchgen.images.hashes import HashMemory, stamp_of
+from benchgen.images.labelling import Columns, Labelling
+from benchgen.images.npz import Npz
+from benchgen.images.pixels import QUANTISATION, PixelError, to_uint8
 from benchgen.images.source import ImageBatch, checked_indices
+from benchgen.images.table import read_table
 
 Layout = Literal["NHW", "NCHW", "NHWC"]
+
+MOST_CLASSES = 2**20
+"""Labels beyond are no labels: each class up to the largest has a name in memory."""
 
 _HASH_BLOCK = 1024
 
@@ -32,6 +40,7 @@ class ArraySource:
         labels: Integers ``[N]``, from 0, or None.
         name: What messages and reports call it.
         classes: Names that labels point into; ``"0"``, ``"1"``, ... unless given.
+        columns: Text of each image by name (``prompt``, ``group`` and others), N values each.
         layout: Says which axis is which where the shape does not.
 
     Raises:
@@ -48,6 +57,7 @@ class ArraySource:
         name: str = "array",
         *,
         classes: Sequence[str] = (),
+        columns: Columns | None = None,
         layout: Layout | None = None,
     ) -> None:
         self.name = name
@@ -64,6 +74,12 @@ class ArraySource:
         self.classes = tuple(classes)
         if self.labels is not None and not classes:
             self.classes = tuple(str(label) for label in range(int(self.labels.max()) + 1))
+        self.columns = dict(columns or {})
+        for column, texts in self.columns.items():
+            if len(texts) != self.size:
+                raise ImageError(
+                    f"{name}: column {column!r} holds {len(texts)} values for {self.size} images"
+                )
 
     @property
     def size(self) -> int:
@@ -71,17 +87,25 @@ class ArraySource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the uint8 RGB pixels, and the labels with their names."""
+        """sha256 over the uint8 RGB pixels, the labels with their names, and the columns."""
         digest = hashlib.sha256(b"array\0")
         for start in range(0, self.size, _HASH_BLOCK):
             images = self._images(list(range(start, min(start + _HASH_BLOCK, self.size))))
             if start == 0:
                 digest.update(str([self.size, *images.shape[1:]]).encode())
             digest.update(images.numpy().tobytes())
-        if self.labels is not None:
-            digest.update("\0".join(("labels", *self.classes)).encode() + b"\0")
-            digest.update(self.labels.numpy().astype("<i8").tobytes())
+        digest.update(self._described())
         return digest.hexdigest()
+
+    def _described(self) -> bytes:
+        """Labels with their names, and columns, as they enter the fingerprint."""
+        parts = b""
+        if self.labels is not None:
+            parts += "\0".join(("labels", *self.classes)).encode() + b"\0"
+            parts += self.labels.numpy().astype("<i8").tobytes()
+        if self.columns:
+            parts += json.dumps(self.columns, sort_keys=True).encode()
+        return parts
 
     def read(self, indices: Sequence[int], batch_size: int) -> Iterator[ImageBatch]:
         """Yield these images in batches; see ``Source.read``."""
@@ -93,6 +117,9 @@ class ArraySource:
                 images=self._images(rows),
                 labels=None if self.labels is None else self.labels[rows],
                 names=tuple(str(row) for row in rows),
+                columns={
+                    name: tuple(texts[row] for row in rows) for name, texts in self.columns.items()
+                },
             )
 
     def _images(self, rows: list[int]) -> Tensor:
@@ -110,14 +137,22 @@ class ArraySource:
             raise ImageError(f"{self.name}: {where}{error}") from error
 
 
-def load_array(path: str | Path) -> ArraySource:
+def load_array(path: str | Path, *, table: str | Path | None = None) -> ArraySource:
     """Open a ``.npy`` or ``.npz`` file of images; pickled objects are refused.
 
-    A ``.npy`` file is mapped, not read. An ``.npz`` file holds one array, or names its images
-    ``images`` or ``arr_0``, and may name labels ``labels`` or ``arr_1``.
+    A ``.npy`` file is mapped, not read; so are the arrays of an ``.npz`` file that are stored as
+    they are (``numpy.savez``, ADM's samples). Compressed ones are unpacked into memory. An
+    ``.npz`` file holds one array, or names its images ``images`` or ``arr_0``, and may name labels
+    ``labels`` or ``arr_1``.
+
+    Args:
+        path: The file.
+        table: Labels, prompts, groups and further columns; its column ``file`` holds the number
+            of each image, from 0. See ``benchgen.images.table``.
 
     Raises:
-        ImageError: missing, damaged or pickled file, or none of these names in it.
+        ImageError: missing, damaged or pickled file, or none of these names in it; a table that
+            does not fit.
     """
     path = Path(path)
     if not path.is_file():
@@ -125,16 +160,53 @@ def load_array(path: str | Path) -> ArraySource:
     if path.suffix.lower() not in (".npy", ".npz"):
         raise ImageError(f"{path}: the suffix is {path.suffix!r}; expected .npy or .npz")
     try:
-        if path.suffix.lower() == ".npy":
-            return ArraySource(np.load(path, mmap_mode="r", allow_pickle=False), name=path.name)
-        with np.load(path, allow_pickle=False) as archive:
-            images, labels = _names_in_archive(path, archive.files)
-            return ArraySource(archive[images], archive[labels] if labels else None, name=path.name)
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        images: np.ndarray
+        labels: Any
+        images, labels = _arrays(path)
+        known = Labelling()
+        if table is not None:
+            names = [str(row) for row in range(len(images))]
+            known = read_table(table).applied(names, known)
+        if known.labels is not None:
+            labels = known.labels
+        return _ArrayFile(path, images, labels, known)
+    except ImageError:
+        raise
+    except Exception as error:  # damaged files raise almost any type
         raise ImageError(
             f"{path} cannot be read: {error}; expected plain arrays, as numpy.save and "
             "numpy.savez write them (pickled objects are never loaded)"
         ) from error
+
+
+class _ArrayFile(ArraySource):
+    """An array from a file, whose fingerprint is remembered until the file changes."""
+
+    def __init__(self, path: Path, images: np.ndarray, labels: Any, known: Labelling) -> None:
+        super().__init__(images, labels, path.name, classes=known.classes, columns=known.columns)
+        self._path = path
+
+    @cached_property
+    def fingerprint(self) -> str:
+        described = hashlib.sha256(self._described()).hexdigest()
+        memory = HashMemory(f"{os.path.realpath(self._path)}\n{QUANTISATION}\n{described}")
+        stamp = stamp_of(self._path)
+        found = memory.recall(self._path.name, stamp)
+        if found is None:
+            found = super().fingerprint
+            if stamp == stamp_of(self._path):
+                memory.remember(self._path.name, stamp, found)
+        memory.save()
+        return found
+
+
+def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images, and labels where there are any."""
+    if path.suffix.lower() == ".npy":
+        return np.load(path, mmap_mode="r", allow_pickle=False), None
+    archive = Npz(path)
+    images, labels = _names_in_archive(path, archive.names)
+    return archive.array(images), archive.array(labels) if labels else None
 
 
 def _as_numpy(values: Any) -> np.ndarray:
@@ -171,8 +243,8 @@ def _checked_labels(name: str, labels: Any, n: int, classes: Sequence[str]) -> T
             f"expected {n} integers"
         )
     low, high = int(found.min()), int(found.max())
-    if low < 0 or (classes and high >= len(classes)):
-        upper = len(classes) - 1 if classes else "the number of classes"
+    upper = (len(classes) or MOST_CLASSES) - 1
+    if low < 0 or high > upper:
         raise ImageError(f"{name}: found labels from {low} to {high}; expected 0 to {upper}")
     return torch.from_numpy(found.astype(np.int64))
 

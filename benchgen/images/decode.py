@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from benchgen.errors import UsageError
 
 # Below the size at which Pillow itself warns, so that this bound is the only one that matters.
 MAX_PIXELS = 2**26
@@ -23,8 +26,17 @@ CHANGES = {
     "rotated": "were turned as their EXIF orientation says",
     "16-bit": "have 16 bits a channel and were reduced to 8",
     "cmyk": "are CMYK and were converted to RGB",
-    "composited": "are partly transparent and were composited on white",
+    "composited": "are partly transparent and were composited on the background",
 }
+
+Colour = tuple[int, int, int]
+
+BACKGROUNDS: dict[str, Colour] = {
+    "white": (255, 255, 255),
+    "black": (0, 0, 0),
+    "gray": (128, 128, 128),
+}
+WHITE = BACKGROUNDS["white"]
 
 # Raised whenever the same bytes decode to other pixels; part of what identifies a folder.
 VERSION = "1"
@@ -47,12 +59,33 @@ class Decoded:
     flags: tuple[str, ...] = ()
 
 
-def decode(encoded: bytes) -> Decoded:
+def parse_background(background: str | Sequence[int]) -> Colour:
+    """A background colour: a key of ``BACKGROUNDS``, three numbers, or these as ``"R,G,B"``.
+
+    Raises:
+        UsageError: None of these, or a number that is not within 0 and 255.
+    """
+    if isinstance(background, str) and background in BACKGROUNDS:
+        return BACKGROUNDS[background]
+    parts = background.split(",") if isinstance(background, str) else background
+    try:
+        red, green, blue = (int(part) for part in parts)
+        if all(0 <= part <= 255 for part in (red, green, blue)):
+            return red, green, blue
+    except (TypeError, ValueError):
+        pass  # not three numbers: said below
+    raise UsageError(
+        f"background: found {background!r}; expected {', '.join(BACKGROUNDS)}, or red, green and "
+        'blue from 0 to 255 ("255,128,0")'
+    )
+
+
+def decode(encoded: bytes, background: Colour = WHITE) -> Decoded:
     """Decode a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP file to RGB.
 
     - The EXIF orientation is applied.
-    - Transparency (alpha channel, palette or colour key) is composited on white, and flagged
-      where a pixel is not opaque.
+    - Transparency (alpha channel, palette or colour key) is composited on the background, and
+      flagged where a pixel is not opaque.
     - 16-bit gray ``v`` becomes ``round(v / 257)``, so that 65535 is white; 16-bit colour keeps
       its high byte, which is all that Pillow reads.
     - CMYK becomes ``R = (255 - C)(255 - K) / 255`` and so on. Colour profiles are not applied.
@@ -68,7 +101,7 @@ def decode(encoded: bytes) -> Decoded:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-            return _to_rgb(image)
+            return from_pillow(image, background)
     except DecodeError:
         raise
     except UnidentifiedImageError:
@@ -77,7 +110,13 @@ def decode(encoded: bytes) -> Decoded:
         raise DecodeError(f"damaged or truncated: {type(error).__name__}: {error}") from error
 
 
-def _to_rgb(image: Image.Image) -> Decoded:
+def from_pillow(image: Image.Image, background: Colour = WHITE) -> Decoded:
+    """Turn a Pillow image into RGB, by the rules of ``decode``.
+
+    Raises:
+        DecodeError: A mode without a declared range, or more than ``MAX_PIXELS`` pixels. Pillow's
+            own errors about damaged files pass.
+    """
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DecodeError(f"{width}x{height} pixels; the most accepted is {MAX_PIXELS} in all")
@@ -102,9 +141,10 @@ def _to_rgb(image: Image.Image) -> Decoded:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema()[0] != 255:
             flags.append("composited")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    pixels = np.array(image.convert("RGB")).transpose(2, 0, 1)
-    return Decoded(torch.from_numpy(np.ascontiguousarray(pixels)), tuple(flags))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    pixels = np.asarray(image).transpose(2, 0, 1).copy()
+    return Decoded(torch.from_numpy(pixels), tuple(flags))
 
 
 def _is_turned(image: Image.Image) -> bool:

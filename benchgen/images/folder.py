@@ -2,161 +2,98 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import Counter, deque
+import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-import torch
-from torch import Tensor
-
 from benchgen.errors import ImageError
-from benchgen.images.decode import VERSION, Decoded, DecodeError, decode
-from benchgen.images.source import Excluded, ImageBatch, checked_indices
-
-SUFFIXES = (
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
-)  # fmt: skip
-
-_THREADS = min(8, os.cpu_count() or 1)
-# How many batches' worth of images wait for others of their size before a short batch is cut.
-_LOOK_AHEAD = 4
+from benchgen.images.encoded import SUFFIXES, EncodedSource, FetchError, checked_size, is_image
+from benchgen.images.hashes import Stamp, stamp_of
+from benchgen.images.labelling import Labelling, as_bytes, class_tree
 
 
-class FolderSource:
+class FolderSource(EncodedSource):
     """The image files below a folder, at any depth.
 
     - Files with a suffix in ``SUFFIXES`` (in any case) count; others, and whatever has a name
-      that starts with a dot, are left aside.
+      that starts with a dot, are left aside. An empty folder with such a suffix counts too, and is
+      reported as unreadable.
     - Index order is that of the relative paths, written with ``/`` and compared as UTF-8 bytes.
     - Where every image lies in a first-level subfolder and there are at least two of these,
       they are the classes, sorted in the same way; otherwise there are no labels.
     - Linked folders are followed, each real folder once; a link to a folder that contains this
       one is not.
 
+    ``table`` and ``background`` are those of ``EncodedSource``.
+
     Raises:
-        ImageError: no such folder, not a folder, not readable, or without images.
+        ImageError: no such folder, not a folder, not readable, or without images; a table that
+            does not fit.
+        UsageError: no such background.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.root = Path(path)
-        self.paths = _find_images(self.root)
-        self.classes, self.labels = _classes_and_labels(self.paths)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        table: str | Path | None = None,
+        background: str | Sequence[int] = "white",
+    ) -> None:
+        files = _FolderFiles(Path(path))
+        self.paths = files.names
+        super().__init__(files, table=table, background=background)
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether a file below a folder has the suffix of an image.
+
+    Raises:
+        ImageError: The folder cannot be listed.
+    """
+    try:
+        files = _walk(folder)
+        return any(is_image(path.relative_to(folder).as_posix()) for path in files)
+    except OSError as error:
+        raise _unlistable(folder, error) from error
+
+
+class _FolderFiles:
+    rising = False
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.names = _find_images(root)
 
     @property
     def name(self) -> str:
-        return self.root.name or str(self.root)
-
-    @property
-    def size(self) -> int:
-        return len(self.paths)
+        return self._root.name or str(self._root)
 
     @cached_property
-    def fingerprint(self) -> str:
-        """sha256 over each relative path with its content's sha256, in order.
+    def place(self) -> str:
+        return os.path.realpath(self._root)
 
-        The version of the decoding rules goes in too; labels follow from the paths. Reads
-        every file, once.
-        """
-        digest = hashlib.sha256(f"folder\0decode {VERSION}\0".encode())
-        with ThreadPoolExecutor(_THREADS) as pool:
-            contents = pool.map(self._content_hash, self.paths)
-            for path, content in zip(self.paths, contents, strict=True):
-                digest.update(_as_bytes(path) + b"\0" + content)
-        return digest.hexdigest()
+    @cached_property
+    def labelling(self) -> Labelling:
+        return class_tree(self.names)
 
-    def read(self, indices: Sequence[int], batch_size: int) -> Iterator[ImageBatch]:
-        """Yield these images in batches of one size each; see ``Source.read``."""
-        waiting: list[_Loaded] = []
-        excluded: list[Excluded] = []
-        for loaded in self._load_in_order(checked_indices(self, indices), 2 * batch_size):
-            if isinstance(loaded, Excluded):
-                excluded.append(loaded)
-                continue
-            waiting.append(loaded)
-            alike = [one for one in waiting if one.shape == loaded.shape]
-            if len(alike) < batch_size and len(waiting) >= _LOOK_AHEAD * batch_size:
-                alike = [one for one in waiting if one.shape == waiting[0].shape]
-            elif len(alike) < batch_size:
-                continue
-            waiting = [one for one in waiting if one.shape != alike[0].shape]
-            yield self._batch(alike, excluded)
-            excluded = []
-        while waiting:
-            alike = [one for one in waiting if one.shape == waiting[0].shape]
-            waiting = [one for one in waiting if one.shape != alike[0].shape]
-            yield self._batch(alike, excluded)
-            excluded = []
-        if excluded:
-            yield self._batch([], excluded)
+    def fetch(self, index: int) -> bytes:
+        with open(self._root / self.names[index], "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise FetchError("not a regular file")
+            checked_size(status.st_size)
+            return file.read()
 
-    def _load_in_order(self, indices: list[int], ahead: int) -> Iterator[_Loaded | Excluded]:
-        """Load in threads, at most ``ahead`` images before the one that is asked for."""
-        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="benchgen-decode")
-        pending: deque[Future[_Loaded | Excluded]] = deque()
-        try:
-            for index in indices:
-                pending.append(pool.submit(self._load, index))
-                if len(pending) > ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _load(self, index: int) -> _Loaded | Excluded:
-        path = self.paths[index]
-        try:
-            encoded = (self.root / path).read_bytes()
-            return _Loaded(index, encoded, decode(encoded))
-        except DecodeError as error:
-            return Excluded(index, printable(path), str(error))
-        except OSError as error:
-            return Excluded(index, printable(path), f"cannot be read: {error.strerror or error}")
-
-    def _batch(self, loaded: list[_Loaded], excluded: list[Excluded]) -> ImageBatch:
-        indices = torch.tensor([one.index for one in loaded], dtype=torch.int64)
-        images = [one.decoded.image for one in loaded]
-        return ImageBatch(
-            indices=indices,
-            images=torch.stack(images) if images else torch.empty(0, 3, 1, 1, dtype=torch.uint8),
-            labels=None if self.labels is None else self.labels[indices],
-            names=tuple(printable(self.paths[one.index]) for one in loaded),
-            encoded=tuple(one.encoded for one in loaded),
-            flags=tuple(one.decoded.flags for one in loaded),
-            excluded=tuple(excluded),
-        )
-
-    def _content_hash(self, path: str) -> bytes:
-        try:
-            with (self.root / path).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
-        except OSError:
-            return b"unreadable"
+    def stamp(self, index: int) -> Stamp | None:
+        return stamp_of(os.path.join(self._root, self.names[index]))  # noqa: PTH118
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    index: int
-    encoded: bytes
-    decoded: Decoded
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.decoded.image.shape
-
-
-def printable(path: str) -> str:
-    """A path that can be written as UTF-8: bytes that are not become replacement characters."""
-    return _as_bytes(path).decode("utf-8", "replace")
-
-
-def _as_bytes(path: str) -> bytes:
-    return path.encode("utf-8", "surrogateescape")
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe, which would make a plain open wait for ever, opens at once."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _find_images(root: Path) -> tuple[str, ...]:
@@ -168,8 +105,8 @@ def _find_images(root: Path) -> tuple[str, ...]:
     try:
         files = [path.relative_to(root).as_posix() for path in _walk(root)]
     except OSError as error:
-        raise ImageError(f"{error.filename or root} cannot be listed: {error.strerror}") from error
-    images = [path for path in files if _suffix(path) in SUFFIXES]
+        raise _unlistable(root, error) from error
+    images = [path for path in files if is_image(path)]
     if not images:
         found = Counter(_suffix(path) or "no suffix" for path in files).most_common(5)
         listed = ", ".join(f"{suffix} ({count})" for suffix, count in found)
@@ -177,7 +114,11 @@ def _find_images(root: Path) -> tuple[str, ...]:
             f"{root} holds no images: found {f'files with {listed}' if listed else 'no files'}; "
             f"expected files with {', '.join(SUFFIXES)}"
         )
-    return tuple(sorted(images, key=_as_bytes))
+    return tuple(sorted(images, key=as_bytes))
+
+
+def _unlistable(root: Path, error: OSError) -> ImageError:
+    return ImageError(f"{error.filename or root} cannot be listed: {error.strerror}")
 
 
 def _suffix(path: str) -> str:
@@ -185,7 +126,7 @@ def _suffix(path: str) -> str:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Every file below a folder that is not hidden.
+    """Every file below a folder that is not hidden, and empty folders that are named like one.
 
     Real folders come before linked ones, so that a folder reached both ways keeps its own name.
     """
@@ -198,22 +139,12 @@ def _walk(root: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: _as_bytes(entry.name)):
-                path = folder / entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    (links if entry.is_symlink() else pending).append(path)
-                elif entry.is_file() or entry.is_symlink():  # a broken link is reported later
-                    yield path
-
-
-def _classes_and_labels(paths: Sequence[str]) -> tuple[tuple[str, ...], Tensor | None]:
-    tops = [path.partition("/")[0] if "/" in path else None for path in paths]
-    folders = list(dict.fromkeys(top for top in tops if top is not None))
-    if None in tops or len(folders) < 2:
-        return (), None
-    folders.sort(key=_as_bytes)
-    number = {folder: label for label, folder in enumerate(folders)}
-    labels = torch.tensor([number[top] for top in tops if top is not None], dtype=torch.int64)
-    return tuple(printable(folder) for folder in folders), labels
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+        if not shown and folder != root and folder.suffix.lower() in SUFFIXES:
+            yield folder  # reported later as no image
+        for entry in sorted(shown, key=lambda entry: as_bytes(entry.name)):
+            path = folder / entry.name
+            if entry.is_dir():
+                (links if entry.is_symlink() else pending).append(path)
+            elif entry.is_file() or entry.is_symlink():  # a broken link is reported later
+                yield path

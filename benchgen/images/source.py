@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -34,6 +34,8 @@ class ImageBatch:
             words), where the source has files.
         excluded: Images among those asked for that could not be read. A batch may hold
             nothing but these (then B is 0).
+        columns: What else is known of each image, as text: ``prompt``, ``group`` and further
+            ones, by name; each holds B values, None where there is none.
     """
 
     indices: Tensor
@@ -43,6 +45,7 @@ class ImageBatch:
     encoded: tuple[bytes, ...] | None = None
     flags: tuple[tuple[str, ...], ...] | None = None
     excluded: tuple[Excluded, ...] = ()
+    columns: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -84,6 +87,20 @@ def known_labels(source: Source) -> Tensor | None:
     """
     labels: Tensor | None = getattr(source, "labels", None)
     return labels
+
+
+def known_part(source: Source, start: int, stop: int) -> str | None:
+    """sha256 (hex) over all that decides the images ``start`` to ``stop - 1``, or None.
+
+    Such a source has a method ``part(start, stop)``. It changes with these images, their names,
+    labels and columns, and with nothing else: where one image of a folder changed, the parts
+    without it stay what they were, and so does what was computed of them.
+
+    Raises:
+        ImageError: The range is not one of indices of the source.
+    """
+    part: Callable[[int, int], str | None] | None = getattr(source, "part", None)
+    return None if part is None else part(start, stop)
 
 
 def is_stratified(source: Source, n: int) -> bool:

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from benchgen.errors import ImageError
-from benchgen.images.source import ImageBatch, Source, checked_indices, known_labels
+from benchgen.images.source import ImageBatch, Source, checked_indices, known_labels, known_part
 
 
 def halves(source: Source) -> tuple[Source, Source]:
     """Split a finite source into two disjoint halves, the same on every call.
 
     Within each class, where the source knows its labels without reading images, and over all
-    images otherwise, positions are ordered by a hash of the source's fingerprint and the
-    position, and dealt out in turn. Sizes, in all and per class, differ by at most one. Both
-    halves keep the order of the hash over all classes, so the first N images of a half are a
-    fair sample of it.
+    images otherwise, positions are ordered by a hash of the source's size and the position, and
+    dealt out in turn. Sizes, in all and per class, differ by at most one. Both halves keep the
+    order of the hash over all classes, so the first N images of a half are a fair sample of it.
+    An image whose content changes keeps its place, and so do all others.
 
     Raises:
         ImageError: the source has no end, or fewer than two images.
@@ -30,7 +30,7 @@ def halves(source: Source) -> tuple[Source, Source]:
     if source.size is None or source.size < 2:
         found = "has no end" if source.size is None else f"holds {source.size} image(s)"
         raise ImageError(f"{source.name} {found}; a split into halves needs at least 2 images")
-    order = sorted(range(source.size), key=lambda at: _key(source.fingerprint, at))
+    order = sorted(range(source.size), key=lambda at: _key(source, at))
     labels = known_labels(source)
     if labels is None:
         dealt = order
@@ -48,11 +48,11 @@ def halves(source: Source) -> tuple[Source, Source]:
 
 
 def shuffled(source: Source) -> Source:
-    """A finite source in the fixed pseudo-random order of a hash of its fingerprint.
+    """A finite source in the pseudo-random order of a hash of its size and each position.
 
     Files come sorted by path, class by class; in this order the first N are a fair sample.
     """
-    order = sorted(range(source.size or 0), key=lambda at: _key(source.fingerprint, at))
+    order = sorted(range(source.size or 0), key=lambda at: _key(source, at))
     return Subset(source, order, source.name)
 
 
@@ -100,6 +100,16 @@ class Subset:
         digest.update(np.array(self._indices, dtype="<i8").tobytes())
         return digest.hexdigest()
 
+    def part(self, start: int, stop: int) -> str | None:
+        """What decides these images, where the source can tell; see ``known_part``."""
+        digest = hashlib.sha256(b"subset\0")
+        for index in self._indices[start:stop]:
+            part = known_part(self._source, index, index + 1)
+            if part is None:
+                return None
+            digest.update(part.encode())
+        return digest.hexdigest()
+
     def read(self, indices: Sequence[int], batch_size: int) -> Iterator[ImageBatch]:
         """Yield these images in batches; see ``Source.read``."""
         inner = [self._indices[index] for index in checked_indices(self, indices)]
@@ -114,5 +124,5 @@ class Subset:
             )
 
 
-def _key(fingerprint: str, position: int) -> bytes:
-    return hashlib.sha256(f"{fingerprint}:{position}".encode()).digest()
+def _key(source: Source, position: int) -> bytes:
+    return hashlib.sha256(f"{source.size}:{position}".encode()).digest()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from benchgen.errors import MetricError
 from benchgen.metrics.base import (
     FeatureSet,
     Score,
@@ -47,6 +49,9 @@ class Frechet:
     bias of both samples and estimates the population's. The two share their influence, that of
     leaving an image out. ``sfid`` is ``fid``, read from spatial features.
 
+    Against known moments instead of reference images there is no correction: of the reference's
+    own error nothing is known.
+
     Args:
         convention: Whose arithmetic to follow where a covariance is singular; elsewhere the tools
             agree with each other and with the default. ``"torch-fidelity"``, ``"torchmetrics"``,
@@ -55,6 +60,9 @@ class Frechet:
     Raises:
         MetricError: If the convention is unknown.
     """
+
+    from_moments = ("fid", "sfid")
+    """What can be computed without the reference's images."""
 
     def __init__(self, convention: str | None = None) -> None:
         require_convention(convention, CONVENTIONS, "fid")
@@ -65,20 +73,29 @@ class Frechet:
         """The convention, though it matters for singular covariances alone."""
         return {} if self._convention is None else {"convention": self._convention}
 
-    def prepare(self, real: FeatureSet | None) -> FrechetReference:
-        """Moments and factor of the reference (feature rows ``[m, d]``).
+    def prepare(self, real: FeatureSet | KnownMoments | None) -> FrechetReference | KnownMoments:
+        """Moments and factor of the reference (feature rows ``[m, d]``, or their moments).
 
         Raises:
             MetricError: If there is no reference, it has fewer than two rows, or a bad row.
         """
+        if isinstance(real, KnownMoments):
+            return real
         return FrechetReference.of(require_real(real, "fid"))
 
-    def compute(self, prepared: FrechetReference, fake: FeatureSet) -> Mapping[str, Score]:
+    def compute(
+        self, prepared: FrechetReference | KnownMoments, fake: FeatureSet
+    ) -> Mapping[str, Score]:
         """Score one generator's rows ``[n, d]``; keys ``fid``, ``fid-corrected`` and ``sfid``.
+
+        Against known moments without ``fid-corrected``.
 
         Raises:
             MetricError: If ``fake`` has other columns, fewer than two rows, or a bad row.
         """
+        if isinstance(prepared, KnownMoments):
+            score = self._against(prepared, fake)
+            return {"fid": score, "sfid": score}
         require_same_width(fake, prepared.features)
         ours = moments(fake, "fake")
         if _same(ours, prepared.moments):
@@ -117,23 +134,77 @@ class Frechet:
     def _few(
         self, prepared: FrechetReference, fake: FeatureSet, ours: Moments
     ) -> tuple[Score, Score]:
-        """The value alone, where a side has too few images for more.
-
-        ``tr (R^½ S R^½)^½`` is the sum of the singular values of a factor of S against one of R;
-        of the smaller side its centred rows are one. No eigenvalue is squared by this.
-        """
+        """The value alone, where a side has too few images for more."""
         theirs = prepared.moments
         if self._convention is None:
-            few, left = (fake, ours), prepared.factor.left
             if theirs.n < ours.n:
-                few, left = (prepared.features, theirs), factor(ours.covariance).left
-            rows = all_rows(few[0], "features").double() - few[1].mean
-            roots = torch.linalg.svdvals(rows @ left) / (few[1].n - 1) ** 0.5
+                left = factor(ours.covariance).left
+                roots = _roots_of_few(prepared.features, theirs, left)
+            else:
+                roots = _roots_of_few(fake, ours, prepared.factor.left)
         else:
             roots = tool_root_sum(self._convention, ours.covariance, theirs.covariance)
         null = fake.d - int((roots > NULL_EIGENVALUE**0.5 * roots.max()).sum())
         value = distance(ours, theirs, float(roots.sum()))
         return _without_interval(value, ours, theirs, fake.d, {"null_directions": float(null)})
+
+    def _against(self, known: KnownMoments, fake: FeatureSet) -> Score:
+        """The distance to known moments: the generated images' side alone has an error."""
+        if fake.d != known.d:
+            raise MetricError(
+                f"fake has {fake.d} feature columns, and the moments are of {known.d}; extract "
+                "with the extractor and layer that the moments were made with"
+            )
+        ours = moments(fake, "fake")
+        notes: tuple[str, ...] = (_UNKNOWN_REFERENCE,)
+        if ours.n < fewest_images(fake.d):
+            if self._convention is None:
+                roots = _roots_of_few(fake, ours, known.factor.left)
+            else:
+                roots = tool_root_sum(self._convention, ours.covariance, known.covariance)
+            value = distance(ours, known, float(roots.sum()))
+            return Score(value, notes=notes, reason=too_few("fake", ours.n, fake.d))
+        map_ = transport(known.factor, ours.covariance)
+        side = expand(fake, "fake", ours, ours.mean - known.mean, map_.from_fake, map_.singular)
+        null, trace = fake.d - len(map_.singular), map_.root_sum
+        if null and self._convention is not None:
+            trace = float(tool_root_sum(self._convention, ours.covariance, known.covariance).sum())
+        value = distance(ours, known, trace)
+        bias = side.bias + higher_order_bias(map_.singular, side.root_bias, 0.0)
+        both = second_order(side, side, map_.singular)
+        alone = SecondOrder(
+            both.fake, 0.0, 0.0, both.draws * both.draws.new_tensor([[1], [0], [0]])
+        )
+        first_order = float(side.influence.var()) / side.n
+        law = replace(alone.law(first_order, value, bias, side.n, 1), bias=bias)
+        details = {"null_directions": float(null), "fake_bias": side.bias}
+        notes += _notes(ours.n / fake.d)
+        return Score(value, side.influence, None, 0.0, details, notes, law=law)
+
+
+@dataclass(frozen=True)
+class KnownMoments:
+    """A reference of which only the mean ``[d]`` and covariance ``[d, d]`` are known, in float64.
+
+    How many images they are of is not known.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+    @property
+    def d(self) -> int:
+        return len(self.mean)
+
+    @cached_property
+    def factor(self) -> Factor:
+        return factor(self.covariance)
+
+
+_UNKNOWN_REFERENCE = (
+    "against a published mean and covariance: the reference's own error is unknown, and the "
+    "interval is for this very reference"
+)
 
 
 @dataclass(frozen=True)
@@ -190,7 +261,7 @@ def expand_both(reference: FrechetReference, fake: FeatureSet, ours: Moments) ->
     return Expansion(a, b, second_order(a, b, s), s, map_.root_sum, beyond)
 
 
-def distance(ours: Moments, theirs: Moments, trace: float) -> float:
+def distance(ours: Moments, theirs: Moments | KnownMoments, trace: float) -> float:
     """The distance from moments and the trace of the root of their covariances' product."""
     shift = ours.mean - theirs.mean
     traces = ours.covariance.trace() + theirs.covariance.trace()
@@ -214,6 +285,17 @@ def frechet_distance(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> fl
         return float(shift @ shift)
     trace = root_sum(factor(cov1), cov2)
     return max(0.0, float(shift @ shift + cov1.trace() + cov2.trace()) - 2 * trace)
+
+
+def _roots_of_few(features: FeatureSet, own: Moments, left: Tensor) -> Tensor:
+    """Roots whose sum is ``tr (R^½ S R^½)^½``, where S is of few rows and ``left`` a factor of R.
+
+    They are the singular values of a factor of S against one of R, and the centred rows are a
+    factor of S. No eigenvalue is squared by this.
+    """
+    rows = all_rows(features, "features").double() - own.mean
+    roots: Tensor = torch.linalg.svdvals(rows @ left) / (own.n - 1) ** 0.5
+    return roots
 
 
 def _same(ours: Moments, theirs: Moments) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from benchgen.errors import StoreError, UsageError
+from benchgen.runs.clusters import restored
 from benchgen.runs.documents import EstimateRecord, LawRecord, ResultDocument, RunDocument
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ class Result:
     @cached_property
     def reference_columns(self) -> pd.DataFrame:
         """One line per reference image: index and its influence on each metric."""
-        where = self.document.columns
-        return self._parquet(where and where.replace(".parquet", ".reference.parquet"))
+        return self._parquet(self._reference_file)
 
     def estimate(self, metric: str, extractor: str | None = None) -> Estimate:
         """The estimate of a metric with its influence read back from the columns.
@@ -57,16 +57,26 @@ class Result:
             UsageError: If the row has no such estimate, or several and no extractor is named.
         """
         import torch
+        from torch.utils.dlpack import from_dlpack
 
-        from benchgen.stats.estimates import Estimate, Influence
+        from benchgen.stats.estimates import Estimate, Influence, cluster_indices
 
         record = self.record(metric, extractor)
         column = influence_column(record)
 
-        def influence(table: pd.DataFrame) -> torch.Tensor | None:
-            if column not in table:
+        clusters = None
+        by = self.document.clusters
+        if by is not None and record.method.endswith("clustered"):
+            values = self._values(self.document.columns, by)
+            if values is not None:
+                clusters = cluster_indices(restored(by, values.to_pylist()), record.n, by)
+
+        def influence(file: str | None) -> torch.Tensor | None:
+            values = self._values(file, column)
+            if values is None:
                 return None
-            return torch.from_numpy(table[column].to_numpy(dtype="float64", copy=True))
+            # Not by way of NumPy: for that Arrow loads pandas.
+            return torch.cat([from_dlpack(part).double() for part in values.chunks])
 
         return Estimate(
             value=record.value,
@@ -79,10 +89,11 @@ class Result:
             degrees=record.degrees,
             law=None if record.law is None else _law(record.law),
             halvings=_draws(record.halvings),
-            influence=Influence(influence(self.columns), influence(self.reference_columns)),
+            influence=Influence(influence(self.document.columns), influence(self._reference_file)),
             details=dict(record.details),
             notes=tuple(record.notes),
             reason=record.reason,
+            clusters=clusters,
         )
 
     def record(self, metric: str, extractor: str | None = None) -> EstimateRecord:
@@ -99,6 +110,22 @@ class Result:
         raise UsageError(
             f"{self.name} has {len(found)} estimates of {wanted}; expected one (it has: {have})"
         )
+
+    @property
+    def _reference_file(self) -> str | None:
+        where = self.document.columns
+        return where and where.replace(".parquet", ".reference.parquet")
+
+    def _values(self, relative: str | None, column: str) -> Any:
+        """One column of a Parquet file as Arrow has it (pandas takes long to load), or None."""
+        from pyarrow import parquet
+
+        if relative is None or not (self.directory / relative).is_file():
+            return None
+        file = parquet.ParquetFile(self.directory / relative)
+        if column not in file.schema_arrow.names:
+            return None
+        return file.read([column]).column(column)
 
     def _parquet(self, relative: str | None) -> pd.DataFrame:
         import pandas as pd

@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
+SourceKind = Literal[
+    "generator", "reference", "folder", "archive", "array", "parquet", "callable", "moments"
+]
+
 
 class Document(BaseModel):
     """Base of all documents: unknown fields are errors, NaN and infinities are refused."""
@@ -19,8 +23,11 @@ class SourceRecord(Document):
     """What the images came from."""
 
     name: str = Field(description="Name of the row; unique within the run.")
-    kind: Literal["generator", "folder", "array", "reference"]
-    id: str = Field(description="Plugin id (distribution/name), or the path of a folder or file.")
+    kind: SourceKind
+    id: str = Field(
+        description="Plugin id (distribution/name), the path of a folder or file, or "
+        "module:callable."
+    )
     version: str = ""
     description: str = ""
     fingerprint: str = Field(description="sha256 of what decides the images and their order.")
@@ -125,7 +132,10 @@ class Execution(Document):
     finished: str
     device: str
     images_made: int = Field(description="Images read or sampled now; the rest was in the store.")
-    source_seconds: Finite = Field(description="Spent sampling or decoding.")
+    source_seconds: Finite = Field(
+        description="Spent sampling or decoding. Files are decoded ahead, while extractors work: "
+        "the two times overlap then."
+    )
     extract_seconds: Finite
     metric_seconds: Finite
     peak_rss_bytes: int | None = Field(description="Of the whole process, so far.")
@@ -148,6 +158,11 @@ class ResultDocument(Document):
     )
     class_shares: list[ClassShares] = Field(default_factory=list)
     per_class: bool = Field(default=False, description="Whether `groups` was asked for.")
+    clusters: Literal["prompt", "group"] | None = Field(
+        default=None,
+        description="Column whose equal values tell which images are not independent: errors are "
+        "computed over these clusters. Null where each image stands alone.",
+    )
     groups: dict[str, list[EstimateRecord]] = Field(
         default_factory=dict, description="Estimates within each class, by its name, at equal n."
     )

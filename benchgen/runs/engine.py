@@ -19,6 +19,7 @@ from benchgen.files import write_atomically
 from benchgen.hashing import digest
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Source
+from benchgen.runs.clusters import find_clusters
 from benchgen.runs.directory import Run, influence_column, read_document
 from benchgen.runs.documents import (
     EstimateRecord,
@@ -29,8 +30,10 @@ from benchgen.runs.documents import (
 )
 from benchgen.runs.environment import environment, peak_rss_bytes
 from benchgen.runs.exhibits import choose_exhibits, first_images, save_images
-from benchgen.runs.passes import Observer, Passed, Timing, index_purity, run_pass
+from benchgen.runs.passes import Observer, Passed, index_purity, run_pass
 from benchgen.runs.plan import Plan, Reader, Row, make_plan
+from benchgen.runs.ranges import Timing
+from benchgen.runs.readers import Limits
 from benchgen.runs.records import (
     class_shares,
     decoding_warnings,
@@ -49,14 +52,20 @@ def default_directory(suite: Suite) -> Path:
     return Path("runs") / f"{suite.name}-{suite.hash[:8]}"
 
 
-def execute(suite: Suite, out: str | os.PathLike[str] | None, observer: Observer) -> Run:
+def execute(
+    suite: Suite,
+    out: str | os.PathLike[str] | None,
+    observer: Observer,
+    *,
+    trust_code: bool = False,
+) -> Run:
     """Bring a suite's run to its end, from wherever it stands; raises as `evaluation.run` does."""
     directory = Path(out) if out is not None else default_directory(suite)
     _refuse_other_run(directory, suite)
-    plan = make_plan(suite)
+    plan = make_plan(suite, trust_code=trust_code)
     for text in plan.messages:
         observer.message(text)
-    engine = _Engine(plan, directory, observer)
+    engine = _Engine(plan, directory, observer, trust_code)
     if engine.finished():
         observer.message(f"{directory} is finished; nothing to do")
     else:
@@ -67,11 +76,13 @@ def execute(suite: Suite, out: str | os.PathLike[str] | None, observer: Observer
 class _Engine:
     """One plan in one directory."""
 
-    def __init__(self, plan: Plan, directory: Path, observer: Observer) -> None:
+    def __init__(self, plan: Plan, directory: Path, observer: Observer, trust_code: bool) -> None:
         self.plan = plan
         self.directory = directory
         self.observer = observer
+        self.trust_code = trust_code
         self.store = Store()
+        self.limits = Limits(observer.message)
         self._reference: Passed | None = None
         self._scorer: Scorer | None = None
 
@@ -93,7 +104,8 @@ class _Engine:
         self._write_run("running")
         write_atomically(self.directory / "suite.toml", plan.suite.toml())
         self._log("start", benchgen=__version__, n=plan.suite.n)
-        self._reference = self._pass(plan.reference, "reference", plan.reference.size or 0)
+        if plan.reference is not None:
+            self._reference = self._pass(plan.reference, "reference", plan.reference.size or 0)
         training = None
         if plan.training is not None:
             source = plan.training[0]
@@ -131,9 +143,13 @@ class _Engine:
         passed = self._pass(row.source, row.name, row.n)
         begun = time.perf_counter()
         assert self._scorer is not None
-        scored = self._scorer.score(row, passed)
-        classes = self._scorer.by_class(passed) if self.plan.suite.per_class else {}
+        asked = self.plan.suite.clusters if row.kind == "generator" else "none"
+        clusters = find_clusters(passed.images, asked, row.name)
+        scored = self._scorer.score(row, passed, clusters)
+        classes = self._scorer.by_class(passed, clusters) if self.plan.suite.per_class else {}
         seconds = time.perf_counter() - begun
+        if clusters.note is not None:
+            warnings.append(clusters.note)
         if isinstance(row.source, GeneratedSource):
             warnings += row.source.warnings
         warnings += decoding_warnings(passed, row.name)
@@ -153,6 +169,7 @@ class _Engine:
             fingerprints=fingerprints,
             per_class=self.plan.suite.per_class,
             groups={name: score_records(of, self.plan)[0] for name, of in classes.items()},
+            clusters=clusters.column,
             class_shares=class_shares(passed, self.plan.extractors),
             excluded=[
                 ExcludedRecord(index=e.index, name=e.name, reason=e.reason) for e in passed.excluded
@@ -169,6 +186,7 @@ class _Engine:
     def _weigh(self, measure: Reader) -> Passed:
         """The reference images through one more measure."""
         reference = self.plan.reference
+        assert reference is not None  # the plan has made sure
         return self._through(reference, "reference", reference.size or 0, (), (measure,))
 
     def _through(
@@ -189,6 +207,7 @@ class _Engine:
             measures=measures,
             batch_size=suite.execution.batch_size,
             skip_bad=suite.skip_bad,
+            limits=self.limits,
             observer=self.observer,
             log=self._log,
         )
@@ -203,11 +222,9 @@ class _Engine:
         """Per-image columns as Parquet: what is known of each image, and its influence."""
         import pandas as pd
 
-        assert self._reference is not None
-        tables = {
-            "": passed.table(self.plan.extractors),
-            ".reference": {"index": self._reference.images["index"]},
-        }
+        tables = {"": passed.table(self.plan.extractors)}
+        if self._reference is not None:
+            tables[".reference"] = {"index": self._reference.images["index"]}
         for found, record in zip(scored.values(), records, strict=True):
             sides = ("", found.influence.fake), (".reference", found.influence.real)
             for side, influence in sides:
@@ -301,7 +318,8 @@ class _Engine:
                 "benchgen_version": __version__,
                 "suite": plan.suite.model_dump(mode="json"),
                 "suite_hash": plan.suite.hash,
-                "command": f"benchgen run {self.directory}/suite.toml --out {self.directory}",
+                "command": f"benchgen run {self.directory}/suite.toml --out {self.directory}"
+                + (" --trust-code" if self.trust_code else ""),
                 "status": status,
                 "rows": [row.name for row in plan.rows],
                 "reference": plan.reference_record,
@@ -335,7 +353,7 @@ def _refuse_other_run(directory: Path, suite: Suite) -> None:
         return
     before = read_document(directory / "run.json", RunDocument).suite
     now = suite.model_dump(mode="json")
-    fixed = ("name", "reference", "seed", "level")
+    fixed = ("name", "reference", "seed", "level", "clusters")
     differing = [key for key in fixed if before.get(key) != now.get(key)]
     if differing:
         listed = "; ".join(f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in differing)

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from benchgen.errors import ImageError, PluginError, blamed
-from benchgen.features.extractor import Extracted
+from benchgen.errors import ImageError
+from benchgen.features.pool import Pool
 from benchgen.features.store import Entry, Shard, Store, StoredFeatures
-from benchgen.images.encode import png
 from benchgen.images.generated import GeneratedSource
-from benchgen.images.source import Excluded, ImageBatch, Source, is_stratified
+from benchgen.images.source import Excluded, Source, is_stratified
 from benchgen.metrics.base import FeatureSet, TensorFeatures
 from benchgen.runs.plan import Reader
-
-PICTURE_SIDE = 96
-"""The pictures that are kept are at most this many pixels wide and high."""
+from benchgen.runs.ranges import Drain, Timing, fill, gaps
+from benchgen.runs.readers import RECORDS, Limits
 
 _IN_MEMORY_BYTES = 1 << 30
-_RECORDS = {"reader": "records", "version": "1"}
 _PURITY = {"reader": "index purity", "version": "1"}
 
 
@@ -47,20 +42,11 @@ class Observer(Protocol):
 
 
 @dataclass
-class Timing:
-    """Seconds and images of one pass."""
-
-    images: int = 0
-    source_seconds: float = 0.0
-    extract_seconds: float = 0.0
-
-
-@dataclass
 class Passed:
     """What a pass over one source left in the store.
 
     ``extracted`` and ``measured`` are keyed by the readers' labels; ``records`` says of each image
-    its name and label, what decoding changed, and keeps a small picture of it.
+    its name, label and text columns, what decoding changed, and keeps a small picture of it.
     """
 
     n: int
@@ -80,7 +66,10 @@ class Passed:
 
     @property
     def images(self) -> dict[str, list[Any]]:
-        """What is known of each image that could be used: index, name, label, decoding."""
+        """What is known of each image that could be used.
+
+        Index, name, label, decoding; and the source's text columns, such as prompt and group.
+        """
         return self._read_records[0]
 
     @property
@@ -91,12 +80,17 @@ class Passed:
     @cached_property
     def _read_records(self) -> tuple[dict[str, list[Any]], list[Excluded]]:
         images: dict[str, list[Any]] = {"index": [], "name": [], "label": [], "decoding": []}
+        texts: list[dict[str, str | None]] = []
         excluded: list[Excluded] = []
         for shard in self.records.shards(self.n):
             images["index"] += shard.tensors["indices"].tolist()
             for column in ("name", "label", "decoding"):
                 images[column] += shard.columns[column]
+            texts += shard.columns["texts"]
             excluded += shard.excluded
+        for column in dict.fromkeys(name for known in texts for name in known):
+            name = f"{column}@source" if column in images else column
+            images[name] = [known.get(column) for known in texts]
         return images, excluded
 
     @cached_property
@@ -150,12 +144,14 @@ def run_pass(
     measures: Sequence[Reader],
     batch_size: int,
     skip_bad: float,
+    limits: Limits,
     observer: Observer,
     log: Callable[..., None],
 ) -> Passed:
     """Bring the first ``n`` images of a source through all readers into the store.
 
-    Ranges that every reader has stored are neither sampled nor decoded again.
+    Images that every reader has stored are neither sampled nor decoded again; neither are those
+    that another source had, where the source knows its images one by one.
 
     Raises:
         GeneratorError: If the source is a generator that fails.
@@ -163,38 +159,40 @@ def run_pass(
         StoreError: If the store cannot be written.
     """
     print_ = source.fingerprint
+
+    def drain(reader: Reader | None) -> Drain:
+        fields = RECORDS if reader is None else reader.fields
+        return Drain(reader, store.entry(print_, fields), Pool(store, fields))
+
+    records = drain(None)
+    extracting = [drain(reader) for reader in extractors]
+    measuring = [drain(reader) for reader in measures]
     passed = Passed(
         n,
-        {r.label: store.entry(print_, r.fields) for r in extractors},
-        {r.label: store.entry(print_, r.fields) for r in measures},
-        store.entry(print_, _RECORDS),
+        {reader.label: one.entry for reader, one in zip(extractors, extracting, strict=True)},
+        {reader.label: one.entry for reader, one in zip(measures, measuring, strict=True)},
+        records.entry,
         is_stratified(source, n),
     )
-    entry_of: dict[Reader | None, Entry] = {None: passed.records}
-    entry_of |= {reader: passed.extracted[reader.label] for reader in extractors}
-    entry_of |= {reader: passed.measured[reader.label] for reader in measures}
-    entries = list(entry_of.values())
-    for entry in entries:
-        if dropped := entry.drop_damaged(n):
+    drains = [records, *extracting, *measuring]
+    for one in drains:
+        if dropped := one.entry.drop_damaged(n):
             log("damaged", row=name, shards=dropped)
             observer.message(f"{name}: {dropped} damaged shards in the store; rebuilding them")
-    gaps = dict(zip(entry_of, _aligned([entry.missing(n) for entry in entries]), strict=True))
-    todo = sorted(set().union(*gaps.values()))
+    drifts = [_drift(reader) for reader in extractors]
+    todo = gaps(drains, n)
     observer.begin(name, n, n - sum(stop - start for start, stop in todo))
-    for start, stop in todo:
-        shards = _read_shard(
-            source,
-            range(start, stop),
-            [reader for reader in extractors if (start, stop) in gaps[reader]],
-            [reader for reader in measures if (start, stop) in gaps[reader]],
-            batch_size,
-            passed.timing,
-        )
-        for reader, shard in shards.items():
-            entry_of[reader].write(start, stop, shard)
-        log("shard", row=name, start=start, stop=stop)
-        observer.advance(name, stop - start)
+    with closing(fill(source, todo, batch_size, limits, passed.timing)) as made:
+        for done in made:
+            log("shard", row=name, start=done.start, stop=done.stop, read=len(done.wanted))
+            observer.advance(name, done.stop - done.start)
     observer.end(name)
+    for reader, known in zip(extractors, drifts, strict=True):
+        if (drift := _drift(reader)) != known:
+            log("drift", extractor=reader.label, drift=drift)
+            observer.message(
+                f"{reader.label}: faster arithmetic moves features by {drift:.2%} of their spread"
+            )
     _refuse_bad(name, passed.excluded, n, skip_bad)
     return passed
 
@@ -209,137 +207,10 @@ def index_purity(source: GeneratedSource, store: Store) -> bool:
     return all(v for shard in entry.shards(2) for v in shard.columns["index_pure"])
 
 
-def _aligned(gaps: list[list[tuple[int, int]]]) -> list[set[tuple[int, int]]]:
-    """The same gaps, cut at one another's ends, so that no image falls into two ranges."""
-    ends = sorted({end for entry in gaps for gap in entry for end in gap})
-    return [
-        {
-            (a, b)
-            for start, stop in entry
-            for a, b in pairwise(end for end in ends if start <= end <= stop)
-        }
-        for entry in gaps
-    ]
-
-
-def _read_shard(
-    source: Source,
-    indices: range,
-    extractors: Sequence[Reader],
-    measures: Sequence[Reader],
-    batch_size: int,
-    timing: Timing,
-) -> dict[Reader | None, Shard]:
-    """Read a range of images once and feed them to every reader that lacks them."""
-    batches: list[ImageBatch] = []
-    pictures: list[str] = []
-    extracted: dict[Reader, list[Extracted]] = {reader: [] for reader in extractors}
-    measured: dict[Reader, list[dict[str, Any]]] = {reader: [] for reader in measures}
-    stream = source.read(indices, batch_size)
-    while True:
-        started = time.perf_counter()
-        batch = next(stream, None)
-        timing.source_seconds += time.perf_counter() - started
-        if batch is None:
-            break
-        started = time.perf_counter()
-        if len(batch.indices):
-            for reader in extractors:
-                extracted[reader].append(_extract(reader, batch))
-            for reader in measures:
-                measured[reader].append(_measure(reader, batch))
-        pictures += [_picture(image) for image in batch.images]
-        timing.extract_seconds += time.perf_counter() - started
-        timing.images += len(batch.indices)
-        batches.append(replace(batch, images=batch.images[:0], encoded=None))
-    seen = sum(len(batch.indices) + len(batch.excluded) for batch in batches)
-    if seen != len(indices):
-        raise ImageError(
-            f"{source.name} yielded {seen} images for indices {indices.start} to "
-            f"{indices.stop - 1}; expected {len(indices)}"
-        )
-    return _assemble(source, batches, pictures, extracted, measured)
-
-
-def _picture(image: Tensor) -> str:
-    return base64.b64encode(png(image, PICTURE_SIDE)).decode("ascii")
-
-
-def _extract(reader: Reader, batch: ImageBatch) -> Extracted:
-    """Features of a batch, checked against what the extractor promises."""
-    who = f"extractor {reader.registered.id}"
-    with blamed(who):
-        found: Extracted = reader.read(batch.images)
-    promised: dict[str, tuple[Tensor | None, int]] = {"features": (found.features, reader.read.d)}
-    if reader.classes:
-        promised["logits"] = (found.logits, len(reader.classes))
-    for what, (rows, width) in promised.items():
-        expected = (len(batch.indices), width)
-        if rows is None or tuple(rows.shape) != expected:
-            shape = None if rows is None else tuple(rows.shape)
-            raise PluginError(f"{who} returned {what} of shape {shape}; expected {expected}")
-    return found
-
-
-def _measure(reader: Reader, batch: ImageBatch) -> dict[str, Any]:
-    """Columns of a batch, checked against what the measure promises."""
-    who = f"measure {reader.registered.id}"
-    with blamed(who):
-        found = dict(reader.read(batch))
-    for column in reader.read.columns:
-        count = len(found[column]) if column in found else 0
-        if count != len(batch.indices):
-            raise PluginError(
-                f"{who} returned {count} values of {column!r} for {len(batch.indices)} images"
-            )
-    return found
-
-
-def _assemble(
-    source: Source,
-    batches: list[ImageBatch],
-    pictures: list[str],
-    extracted: dict[Reader, list[Extracted]],
-    measured: dict[Reader, list[dict[str, Any]]],
-) -> dict[Reader | None, Shard]:
-    """Put the batches of a range together, in order of index."""
-    indices = torch.cat([batch.indices for batch in batches])
-    order = torch.argsort(indices)
-    base = {"indices": indices[order]}
-    excluded = tuple(sorted((e for b in batches for e in b.excluded), key=lambda e: e.index))
-
-    def in_order(values: list[Any]) -> list[Any]:
-        return [values[i] for i in order.tolist()]
-
-    names = [name for b in batches for name in (b.names or map(str, b.indices.tolist()))]
-    labels = [
-        None if b.labels is None else source.classes[int(b.labels[i])]
-        for b in batches
-        for i in range(len(b.indices))
-    ]
-    flags = [" ".join(f) for b in batches for f in (b.flags or [()] * len(b.indices))]
-    columns = {
-        "name": in_order(names),
-        "label": in_order(labels),
-        "decoding": in_order(flags),
-        "picture": in_order(pictures),
-    }
-    shards: dict[Reader | None, Shard] = {None: Shard(base, columns, excluded)}
-    for reader, rows in extracted.items():
-        tensors = dict(base)
-        tensors["features"] = _rows([r.features for r in rows], order, reader.read.d)
-        if reader.classes:
-            logits = [r.logits for r in rows if r.logits is not None]
-            tensors["logits"] = _rows(logits, order, len(reader.classes))
-        shards[reader] = Shard(tensors, {}, excluded)
-    for reader, parts in measured.items():
-        columns = {c: in_order([v for p in parts for v in p[c]]) for c in reader.read.columns}
-        shards[reader] = Shard(base, columns, excluded)
-    return shards
-
-
-def _rows(parts: list[Tensor], order: Tensor, d: int) -> Tensor:
-    return torch.cat(parts).float()[order] if parts else torch.empty(0, d)
+def _drift(reader: Reader) -> float | None:
+    """How far an extractor's arithmetic was found to move its rows, where it measures that."""
+    drift: float | None = getattr(reader.read, "drift", None)
+    return drift
 
 
 def _refuse_bad(name: str, excluded: list[Excluded], n: int, skip_bad: float) -> None:

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from benchgen.errors import (
-    BenchgenError,
-    ImageError,
-    PluginError,
-    SuiteError,
-    UnknownIdError,
-    blamed,
-)
+from benchgen.errors import BenchgenError, ImageError, SuiteError, blamed
+from benchgen.features.custom import custom_spec
 from benchgen.features.extractor import Extractor, Measure
 from benchgen.hashing import digest
 from benchgen.host.loader import Host, Registered, host, with_defaults
-from benchgen.host.specs import ExtractorSpec, GeneratorSpec, MetricSpec, ReferenceSpec
-from benchgen.images.array import load_array
-from benchgen.images.folder import FolderSource
-from benchgen.images.generated import GeneratedSource
+from benchgen.host.specs import ExtractorSpec, MetricSpec
 from benchgen.images.pixels import QUANTISATION
 from benchgen.images.source import Source
-from benchgen.images.split import halves, shuffled
+from benchgen.images.split import shuffled
 from benchgen.metrics.base import Family
+from benchgen.metrics.frechet import KnownMoments
 from benchgen.runs.documents import SourceRecord
 from benchgen.runs.environment import resolve_device
-from benchgen.suite import Chosen, GeneratorChoice, Images, MetricChoice, Suite
+from benchgen.runs.known_moments import MOMENTS, open_moments, require_moments_suffice
+from benchgen.runs.sources import (
+    Opened,
+    open_generator,
+    open_images,
+    open_noise,
+    open_real,
+    open_reference,
+)
+from benchgen.suite import Chosen, MetricChoice, Suite
 
-NOISE = "benchgen/noise"
 _RESERVED = ("real", "noise", "reference")
+_OWN = "own"
+"""Stands for the distribution of extractors that are the user's own files."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,12 @@ class Reader:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.read.classes if isinstance(self.registered.spec, ExtractorSpec) else ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of a measure."""
+        columns: tuple[str, ...] = self.read.columns
+        return columns
 
     @property
     def spatial(self) -> bool:
@@ -106,11 +111,15 @@ class Metric:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that one run will do, checked before anything is sampled."""
+    """Everything that one run will do, checked before anything is sampled.
+
+    ``reference`` is None where the suite compares with known ``moments`` instead of images.
+    """
 
     suite: Suite
     device: str
-    reference: Source
+    reference: Source | None
+    moments: KnownMoments | None
     reference_record: SourceRecord
     training: tuple[Source, SourceRecord] | None
     rows: tuple[Row, ...]
@@ -131,120 +140,95 @@ class Plan:
     def fingerprint(self, metric: Metric, reader: Reader | None, n: int) -> dict[str, Any]:
         """What makes a score of this plan comparable, as fields."""
         training = None if self.training is None else self.training[0].fingerprint
-        return metric.fingerprint(reader, self.reference.fingerprint, training, n)
+        return metric.fingerprint(reader, self.reference_record.fingerprint, training, n)
 
 
-def make_plan(suite: Suite) -> Plan:
+def make_plan(suite: Suite, *, trust_code: bool = False) -> Plan:
     """Resolve and check a suite. Loads extractors; samples and decodes nothing but one image.
+
+    Args:
+        suite: What to evaluate.
+        trust_code: Whether sources and extractors that run the user's own code may be loaded.
 
     Raises:
         UnknownIdError, SuiteError, PluginError: If the suite asks for what is not there.
+        UsageError: If it would run code that is not trusted.
         ImageError, WeightsError: If images or weights are missing.
     """
     plugins = host()
     device = resolve_device(suite.execution.device)
     messages: list[str] = []
     metrics = _metrics(plugins, suite.metrics)
-    reference, held_out = _reference(plugins, suite)
-    training = _training(plugins, suite, metrics)
-    sources: list[tuple[Literal["generator", "real", "noise"], Source, SourceRecord]] = []
-    for number, choice in enumerate(suite.generators):
-        try:
-            source, record = _generator(plugins, suite, choice, number, device)
-        except BenchgenError as error:
-            if not choice.optional or isinstance(error, SuiteError):
-                raise
-            messages.append(f"left out {choice.source}: {error}")
-            continue
-        sources.append(("generator", source, record))
+    reference, moments, record, held_out = _reference(plugins, suite, trust_code)
+    training = _training(plugins, suite, metrics, trust_code)
+    sources = _generators(plugins, suite, device, trust_code, messages)
     if held_out is not None:
-        record = held_out[1].model_copy(update={"name": "real"})
-        sources.append(("real", held_out[0], record))
-    sources.append(("noise", *_noise(plugins, reference[0], suite.seed, device)))
+        sources.append(("real", held_out[0], held_out[1].model_copy(update={"name": "real"})))
+    if not sources and reference is None:
+        raise SuiteError(f"there is nothing to compare with {record.id}; add generators")
+    if suite.noise:
+        like = sources[0][1] if reference is None else reference
+        sources.append(("noise", *open_noise(plugins, like, suite.seed, device)))
     _check_names([record.name for kind, _, record in sources if kind == "generator"])
     rows = _with_n(suite, sources, messages)
+    extractors = load_readers(plugins, "extractor", suite.extractors, device, trust_code=trust_code)
+    if moments is not None:
+        require_moments_suffice(record.id, moments, metrics, extractors)
     return Plan(
         suite=suite,
         device=device,
-        reference=reference[0],
-        reference_record=reference[1],
+        reference=reference,
+        moments=moments,
+        reference_record=record,
         training=training,
         rows=rows,
-        extractors=load_readers(plugins, "extractor", suite.extractors, device),
+        extractors=extractors,
         measures=load_readers(plugins, "measure", suite.measures, device),
         metrics=metrics,
         messages=tuple(messages),
     )
 
 
-def open_images(
-    plugins: Host, choice: Images, where: str, part: str = "reference"
-) -> tuple[Source, SourceRecord]:
-    """Open a folder, an array file or a registered reference.
-
-    Raises:
-        SuiteError: If it looks like a path and nothing is there.
-        UnknownIdError: If it is neither a path nor a known id.
-    """
-    if _is_path(plugins, "reference", choice.source):
-        path = Path(choice.source).expanduser()
-        if not path.exists():
-            raise SuiteError(
-                f"{where}: there is nothing at {choice.source}; expected a folder of images, or "
-                "a .npy or .npz file"
-            )
-        if choice.params:
-            raise SuiteError(f"{where}.params: {choice.source} is a path and takes none")
-        source: Source = FolderSource(path) if path.is_dir() else load_array(path)
-        kind: Literal["folder", "array"] = "folder" if path.is_dir() else "array"
-        return source, _record(source, kind, choice.source, {})
-    registered = plugins.find("reference", choice.source)
-    parameters = with_defaults(registered, choice.params, where)
-    with blamed(f"reference {registered.id}"):
-        source = registered.spec.load(part=part, **parameters)
-    if source.size is None:
-        raise PluginError(f"reference {registered.id} is without end; a reference must be finite")
-    record = _record(source, "reference", registered.id, parameters)
-    assert isinstance(registered.spec, ReferenceSpec)
-    return source, record.model_copy(
-        update={
-            "name": registered.spec.name,
-            "version": registered.spec.version,
-            "description": registered.spec.description,
-            "license": registered.spec.license,
-        }
-    )
-
-
-def slug(name: str) -> str:
-    """A name as it may stand in a file name."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "row"
+RowSource = tuple[Literal["generator", "real", "noise"], Source, SourceRecord]
 
 
 def _reference(
-    plugins: Host, suite: Suite
-) -> tuple[tuple[Source, SourceRecord], tuple[Source, SourceRecord] | None]:
-    """The reference, and the held-out images behind the row `real`."""
+    plugins: Host, suite: Suite, trust_code: bool
+) -> tuple[Source | None, KnownMoments | None, SourceRecord, Opened | None]:
+    """The reference's images or its moments, its record, and the held-out images."""
     choice = suite.reference
-    opened, record = open_images(plugins, choice, "reference")
-    if choice.real == "none":
-        return (opened, record), None
-    if choice.real is not None:
-        real = open_images(plugins, Images(source=choice.real), "reference.real")
-        return (opened, record), real
-    if record.kind == "reference":
-        return (opened, record), open_images(plugins, choice, "reference", part="held-out")
-    first, second = halves(opened)
-    return (first, _halved(record, first)), (second, _halved(record, second))
+    if choice.source.startswith(MOMENTS):
+        moments, record = open_moments(choice)
+        return None, moments, record, open_real(plugins, choice, trust_code)
+    (source, record), held_out = open_reference(plugins, choice, trust_code)
+    return source, None, record, held_out
+
+
+def _generators(
+    plugins: Host, suite: Suite, device: str, trust_code: bool, messages: list[str]
+) -> list[RowSource]:
+    """The suite's generators; optional ones that are not to be had are left out."""
+    sources: list[RowSource] = []
+    for number, choice in enumerate(suite.generators):
+        try:
+            where = f"generators.{number}"
+            opened = open_generator(plugins, choice, where, suite.seed, device, trust_code)
+        except BenchgenError as error:
+            if not choice.optional or isinstance(error, SuiteError):
+                raise
+            messages.append(f"left out {choice.source}: {error}")
+            continue
+        sources.append(("generator", *opened))
+    return sources
 
 
 def _training(
-    plugins: Host, suite: Suite, metrics: Sequence[Metric]
-) -> tuple[Source, SourceRecord] | None:
+    plugins: Host, suite: Suite, metrics: Sequence[Metric], trust_code: bool
+) -> Opened | None:
     """The generators' training images, where a metric asks for them."""
     asking = [metric.label for metric in metrics if "train" in metric.spec.compares_with]
     if suite.training is not None:
-        return open_images(plugins, suite.training, "training")
+        return open_images(plugins, suite.training, "training", trust_code=trust_code)
     if asking:
         raise SuiteError(
             f"{', '.join(asking)} compares with the generators' training images, and the suite "
@@ -253,62 +237,7 @@ def _training(
     return None
 
 
-def _generator(
-    plugins: Host, suite: Suite, choice: GeneratorChoice, number: int, device: str
-) -> tuple[Source, SourceRecord]:
-    where = f"generators.{number}"
-    if _is_path(plugins, "generator", choice.source):
-        source, record = open_images(plugins, choice, where)
-        stem = Path(choice.source).expanduser().resolve().stem
-        return source, record.model_copy(update={"name": slug(choice.name or stem)})
-    registered = plugins.find("generator", choice.source)
-    parameters = with_defaults(registered, choice.params, where)
-    name = slug(choice.name or registered.spec.name)
-    return _generated(registered, parameters, suite.seed, device, name)
-
-
-def _generated(
-    registered: Registered, parameters: dict[str, Any], seed: int, device: str, name: str
-) -> tuple[GeneratedSource, SourceRecord]:
-    source = GeneratedSource(registered, parameters, seed=seed, device=device, name=name)
-    spec = registered.spec
-    assert isinstance(spec, GeneratorSpec)
-    record = _record(source, "generator", registered.id, parameters).model_copy(
-        update={
-            "name": name,
-            "version": f"{registered.distribution_version}+{spec.version}",
-            "description": spec.description,
-            "seed": seed,
-            "license": spec.license,
-            "training_data": spec.training_data,
-            "weights_sha256": spec.weights_sha256,
-        }
-    )
-    return source, record
-
-
-def _noise(
-    plugins: Host, reference: Source, seed: int, device: str
-) -> tuple[GeneratedSource, SourceRecord]:
-    """Noise of the size and colour of the reference's first readable image."""
-    first = next(
-        (b.images for b in reference.read(range(min(8, reference.size or 8)), 1) if len(b.images)),
-        None,
-    )
-    if first is None:
-        raise ImageError(f"{reference.name}: none of its first images can be read")
-    gray = bool((first[:, :1] == first).all())
-    height, width = first.shape[-2:]
-    parameters = {"height": height, "width": width, "channels": 1 if gray else 3}
-    registered = plugins.find("generator", NOISE)
-    return _generated(registered, parameters, seed, device, "noise")
-
-
-def _with_n(
-    suite: Suite,
-    sources: Sequence[tuple[Literal["generator", "real", "noise"], Source, SourceRecord]],
-    messages: list[str],
-) -> tuple[Row, ...]:
+def _with_n(suite: Suite, sources: Sequence[RowSource], messages: list[str]) -> tuple[Row, ...]:
     """Decide the number of images of each row."""
     finite = [source.size for _, source, _ in sources if source.size]
     n = suite.n or (min(10_000, *finite) if finite else 2_500)
@@ -322,7 +251,7 @@ def _with_n(
                     "less, or add images."
                 )
             messages.append(f"row {record.name} has {size} images only; the others have {n}")
-        if size is not None and size > n and record.kind in ("folder", "array"):
+        if size is not None and size > n and record.kind != "reference":
             source = shuffled(source)  # files come class by class: the first n would be unfair
             record = record.model_copy(update={"fingerprint": source.fingerprint})
         rows.append(Row(kind, source, record, n if size is None else min(n, size)))
@@ -330,16 +259,22 @@ def _with_n(
 
 
 def load_readers(
-    plugins: Host, kind: Literal["extractor", "measure"], chosen: Sequence[Chosen], device: str
+    plugins: Host,
+    kind: Literal["extractor", "measure"],
+    chosen: Sequence[Chosen],
+    device: str,
+    *,
+    trust_code: bool = False,
 ) -> tuple[Reader, ...]:
     """Find and load extractors or measures.
 
     Raises:
         UnknownIdError, SuiteError, PluginError: If one is unknown, its parameters do not fit, or
             it cannot be loaded.
+        UsageError: If it would run code that is not trusted.
         WeightsError: If its weights are missing.
     """
-    found = [plugins.find(kind, choice.id) for choice in chosen]
+    found = [_registered(plugins, kind, choice.id, trust_code) for choice in chosen]
     labels = _labels(chosen, [registered.id for registered in found], f"{kind}s")
     readers = []
     for label, choice, registered in zip(labels, chosen, found, strict=True):
@@ -355,6 +290,14 @@ def load_readers(
         }
         readers.append(Reader(label, registered, loaded, fields))
     return tuple(readers)
+
+
+def _registered(
+    plugins: Host, kind: Literal["extractor", "measure"], wanted: str, trust_code: bool
+) -> Registered:
+    """The spec of an id, or of the user's own network where the id says where that is."""
+    own = custom_spec(wanted, trust_code) if kind == "extractor" else None
+    return plugins.find(kind, wanted) if own is None else Registered(own, _OWN, "")
 
 
 def _metrics(plugins: Host, chosen: Sequence[MetricChoice]) -> tuple[Metric, ...]:
@@ -400,33 +343,6 @@ def _labels(chosen: Sequence[Chosen], ids: Sequence[str], where: str) -> list[st
     return labels
 
 
-def _record(
-    source: Source,
-    kind: Literal["generator", "folder", "array", "reference"],
-    identifier: str,
-    parameters: dict[str, Any],
-) -> SourceRecord:
-    return SourceRecord(
-        name=source.name,
-        kind=kind,
-        id=identifier,
-        fingerprint=source.fingerprint,
-        parameters=parameters,
-        classes=list(source.classes),
-        size=source.size,
-    )
-
-
-def _halved(record: SourceRecord, half: Source) -> SourceRecord:
-    return record.model_copy(
-        update={
-            "fingerprint": half.fingerprint,
-            "size": half.size,
-            "description": f"one stratified half of {record.size} images",
-        }
-    )
-
-
 def _check_names(names: list[str]) -> None:
     for name in names:
         if name in _RESERVED or names.count(name) > 1:
@@ -435,19 +351,3 @@ def _check_names(names: list[str]) -> None:
                 f'{name!r} {taken}; give the row another name (in the suite: name = "…"; on the '
                 "command line: --generator name=source)"
             )
-
-
-def _is_path(plugins: Host, kind: str, text: str) -> bool:
-    """Whether a source names a file or folder. A known id goes first; ``./name`` is never one."""
-    if _looks_like_path(text):
-        return True
-    try:
-        plugins.find(kind, text)
-    except UnknownIdError:
-        return Path(text).exists()
-    return False
-
-
-def _looks_like_path(text: str) -> bool:
-    starts = text.startswith((".", "~", "/", os.sep)) or text.endswith((os.sep, "/"))
-    return starts or text.endswith((".npy", ".npz")) or text.count("/") > 1

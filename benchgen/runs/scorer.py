@@ -12,6 +12,8 @@ from benchgen.errors import MetricError, blamed
 from benchgen.features.likelihood import COLUMN, LikelihoodMeasure
 from benchgen.images.generated import GeneratedSource
 from benchgen.metrics.base import FeatureSet, Score, TensorFeatures
+from benchgen.metrics.frechet import KnownMoments
+from benchgen.runs.clusters import Clusters
 from benchgen.runs.passes import Passed
 from benchgen.runs.plan import Metric, Plan, Reader, Row
 from benchgen.runs.scoring import References, by_group, estimates
@@ -27,20 +29,20 @@ class Scorer:
 
     Args:
         plan: What to score.
-        reference: The pass over the reference images.
+        reference: The pass over the reference images; None where the plan has their moments.
         training: The pass over the generators' training images, where the plan has some.
         weigh: Brings the reference images through one more measure.
     """
 
     plan: Plan
-    reference: Passed
+    reference: Passed | None
     training: Passed | None
     weigh: Weigh
     _prepared: dict[tuple[int, str], Any] = field(default_factory=dict)
     _sets: dict[tuple[str, str, str], FeatureSet] = field(default_factory=dict)
 
-    def score(self, row: Row, passed: Passed) -> Scores:
-        """Every score of a row."""
+    def score(self, row: Row, passed: Passed, clusters: Clusters) -> Scores:
+        """Every score of a row; its errors are over clusters of images."""
         computed: dict[tuple[int, str], Mapping[str, Estimate]] = {}
         found: dict[tuple[Metric, Reader | None], Estimate] = {}
         for metric, reader in self.plan.scores:
@@ -58,17 +60,20 @@ class Scorer:
                         self._prepare(metric, reader),
                         _rows(passed, metric, reader),
                         self._references(metric, reader),
+                        clusters.labels,
                         level=self.plan.suite.level,
                     )
             found[metric, reader] = computed[key][metric.spec.name]
         return found
 
-    def by_class(self, passed: Passed) -> dict[str, Scores]:
+    def by_class(self, passed: Passed, clusters: Clusters) -> dict[str, Scores]:
         """Every score that compares with real images or with none, within each class.
 
         Classes are those that both the row's images and the reference's are labelled with; all
         are cut to equally many. Empty where either has no labels.
         """
+        if self.reference is None:
+            return {}
         ours, theirs = passed.images["label"], self.reference.images["label"]
         if None in ours or None in theirs or not set(ours) <= set(theirs):
             return {}
@@ -88,6 +93,7 @@ class Scorer:
                         metric.family.prepare(*part.references),
                         part.rows,
                         part.references,
+                        clusters.of(part.indices),
                         level=self.plan.suite.level,
                     )
                 found.setdefault(name, {})[metric, reader] = scored[metric.spec.name]
@@ -103,8 +109,11 @@ class Scorer:
     def _references(self, metric: Metric, reader: Reader) -> References:
         """What a metric compares with, in its own order."""
         passes = {"real": self.reference, "test": self.reference, "train": self.training}
-        found = []
+        found: list[FeatureSet | KnownMoments] = []
         for role in metric.spec.compares_with:
+            if role == "real" and self.plan.moments is not None:
+                found.append(self.plan.moments)
+                continue
             passed = passes[role]
             assert passed is not None  # the plan has made sure
             key = (role, metric.spec.consumes, reader.label)
@@ -119,6 +128,7 @@ class Scorer:
         if not isinstance(source, GeneratedSource) or not source.spec.likelihood:
             return _undefined(f"{row.name} offers no likelihood of given images", row)
         reference = self.plan.reference
+        assert reference is not None  # the plan has made sure
         measure = LikelihoodMeasure(source, reference.classes)
         reader = Reader("likelihood", source.registered, measure, dict(measure.fingerprint))
         size = reference.size or 0

@@ -14,6 +14,7 @@ from benchgen.errors import MetricError
 from benchgen.host.loader import host
 from benchgen.host.specs import MetricSpec
 from benchgen.metrics.base import Family, FeatureSet, TensorFeatures, all_rows, as_feature_set
+from benchgen.metrics.frechet import KnownMoments
 from benchgen.stats.estimates import Estimate, estimate
 from benchgen.stats.jackknife import Recompute, jackknife
 
@@ -81,7 +82,7 @@ def score(
     return replace(found, groups=parts)
 
 
-References = tuple[FeatureSet | None, ...]
+References = tuple[FeatureSet | KnownMoments | None, ...]
 
 
 def estimates(
@@ -101,7 +102,7 @@ def estimates(
     Raises:
         MetricError: If a value or standard error is not finite; and whatever the family raises.
     """
-    m = references[-1].n if references and references[-1] is not None else None
+    m = references[-1].n if references and isinstance(references[-1], FeatureSet) else None
     found = {}
     for name, scored in family.compute(prepared, rows).items():
         if scored.value is None or scored.reason or scored.fake_influence is not None:
@@ -127,7 +128,7 @@ def _recompute(
         made, given = prepared, rows
         if fake_kept is not None:
             given = _part(rows, fake_kept)
-        if real_kept is not None and (last := references[-1]) is not None:
+        if real_kept is not None and isinstance(last := references[-1], FeatureSet):
             made = family.prepare(*references[:-1], _part(last, real_kept))
         found = family.compute(made, given)[name].value
         if found is None:
@@ -170,7 +171,7 @@ def by_group(
     parts = _rows_of(rows, members)
     if real_groups is None:
         return {name: Part(members[name], part, references) for name, part in parts.items()}
-    if len(references) != 1 or references[0] is None:
+    if len(references) != 1 or not isinstance(references[0], FeatureSet):
         raise MetricError("real_groups tells the groups of a single reference; there is not one")
     theirs = _equal_members(real_groups, references[0].n, "real_groups", set(parts))
     if missing := sorted(set(parts) - set(theirs)):

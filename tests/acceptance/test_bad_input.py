@@ -76,7 +76,7 @@ def test_transparency_is_composited_and_counted(benchgen_command: Command, tmp_p
     assert outcome.code == 0
     result = json.loads((tmp_path / "run" / "results" / "mine.json").read_text())
     assert result["warnings"] == [
-        "mine: 20 of 20 images are partly transparent and were composited on white"
+        "mine: 20 of 20 images are partly transparent and were composited on the background"
     ]
 
 

@@ -1,17 +1,19 @@
 import hashlib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from benchgen.errors import UsageError, WeightsError
-from benchgen.features import inception
+from benchgen.features import inception, network
+from benchgen.features.network import NetworkExtractor
 from benchgen.images.resize import Rule, resize
 from tests.conftest import Oracle
 
 
 @pytest.fixture(scope="module")
-def extractor(oracle: Oracle) -> inception.Inception:
+def extractor(oracle: Oracle) -> NetworkExtractor:
     return inception.load("cpu", oracle.path, oracle.sha256)
 
 
@@ -29,7 +31,7 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.mark.parametrize(("n", "height", "width"), [(12, 32, 32), (1, 299, 299), (2, 310, 420)])
 def test_tf1_equals_torch_fidelity(
-    oracle: Oracle, extractor: inception.Inception, n: int, height: int, width: int
+    oracle: Oracle, extractor: NetworkExtractor, n: int, height: int, width: int
 ) -> None:
     images = photos(n, height, width)
     with torch.no_grad():
@@ -43,9 +45,9 @@ def test_tf1_equals_torch_fidelity(
     assert relative_error(found.logits, logits) < 1e-5
 
 
-@pytest.mark.parametrize("rule", ["tf1", "clean", "pytorch-fid"])
+@pytest.mark.parametrize("rule", get_args(Rule))
 def test_each_protocol_feeds_the_network_its_own_input(
-    extractor: inception.Inception, monkeypatch: pytest.MonkeyPatch, rule: Rule
+    oracle: Oracle, monkeypatch: pytest.MonkeyPatch, rule: Rule
 ) -> None:
     fed: list[torch.Tensor] = []
 
@@ -53,38 +55,55 @@ def test_each_protocol_feeds_the_network_its_own_input(
         fed.append(images)
         return torch.zeros(len(images), 2048, 1, 1)
 
-    monkeypatch.setattr(extractor, "_rule", rule)
-    monkeypatch.setattr(extractor, "_trunk", trunk)
+    monkeypatch.setattr(inception, "pooled", lambda *_: (trunk, torch.zeros(1008, 2048)))
     images = photos(3, 310, 420)
     images[0], images[1] = 0, 255
-    extractor(images)
+    inception.load("cpu", oracle.path, oracle.sha256, rule)(images)
     scale, white = (127.5, 1.0) if rule == "pytorch-fid" else (128.0, 127 / 128)
     torch.testing.assert_close(fed[0][0], torch.full((3, 299, 299), -1.0))
     torch.testing.assert_close(fed[0][1], torch.full((3, 299, 299), white))
     torch.testing.assert_close(fed[0][2], resize(images[2:], 299, rule)[0] / scale - 1)
 
 
-def test_rows_come_in_order_over_chunks(
-    extractor: inception.Inception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = photos(3, 40, 40)
-    whole = extractor(images)
-    monkeypatch.setattr(inception, "_CHUNK", 2)
-    parts = extractor(images)
-    assert relative_error(parts.features, whole.features) < 1e-5
+def test_rows_come_in_order_over_chunks(extractor: NetworkExtractor) -> None:
+    images = photos(19, 40, 40)  # more than pass at once
+    whole, one = extractor(images), extractor(images[17:18])
+    assert relative_error(one.features, whole.features[17:18]) < 1e-5
     empty = extractor(images[:0])
     assert empty.features.shape == (0, 2048)
     assert empty.logits is not None
     assert empty.logits.shape == (0, 1008)
 
 
-def test_what_it_says_of_itself(oracle: Oracle, extractor: inception.Inception) -> None:
+def test_bfloat16_measures_its_drift(
+    oracle: Oracle, extractor: NetworkExtractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = photos(6, 40, 40)
+    exact = extractor(images).features
+    fast = inception.load("cpu", oracle.path, oracle.sha256, arithmetic="bfloat16")
+    assert fast.drift is None
+    moved = fast(images).features - exact
+    assert fast.drift == pytest.approx(
+        float(moved.norm() / (exact - exact.mean(dim=0)).norm()), rel=1e-3
+    )
+    assert 1e-5 < fast.drift < network.MOST_DRIFT
+    assert fast.fingerprint["arithmetic"] == "bfloat16"
+    monkeypatch.setattr(network, "MOST_DRIFT", fast.drift / 2)
+    again = inception.load("cpu", oracle.path, oracle.sha256, arithmetic="bfloat16")
+    with pytest.raises(UsageError, match=r"bfloat16 moved features by .* use arithmetic"):
+        again(images)
+    with pytest.raises(UsageError, match="float16"):
+        inception.load("cpu", oracle.path, oracle.sha256, arithmetic="float16")  # type: ignore[arg-type]
+
+
+def test_what_it_says_of_itself(oracle: Oracle, extractor: NetworkExtractor) -> None:
     assert (extractor.d, len(extractor.classes)) == (2048, 1008)
     assert extractor.fingerprint == {
         "network": "inception-v3-compat",
         "weights": oracle.sha256,
         "layer": "2048",
-        "resize": "tf1",
+        "resize": "tf1 to 299",
+        "normalisation": "(x - [128.0, 128.0, 128.0]) / [128.0, 128.0, 128.0]",
         "arithmetic": "float32",
     }
 
@@ -99,7 +118,7 @@ def test_other_weights_need_their_sha256(oracle: Oracle) -> None:
     with pytest.raises(WeightsError) as caught:
         inception.load("cpu", oracle.path)
     message = str(caught.value)
-    assert f"has sha256 {oracle.sha256}; expected {inception.SHA256}" in message
+    assert f"has sha256 {oracle.sha256}; expected {inception.PUBLISHED.sha256}" in message
     assert "pass the file's own sha256 as weights_sha256" in message
     with pytest.raises(WeightsError, match="expected 0000"):
         inception.load("cpu", oracle.path, "0" * 64)
@@ -116,7 +135,7 @@ def test_missing_weights_and_bad_arguments(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("BENCHGEN_CACHE", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("BENCHGEN_OFFLINE", "1")
-    with pytest.raises(WeightsError, match=inception.URL):
+    with pytest.raises(WeightsError, match=inception.PUBLISHED.url):
         inception.load("cpu")
     with pytest.raises(WeightsError, match="is no file"):
         inception.load("cpu", tmp_path / "absent.pth")

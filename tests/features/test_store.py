@@ -80,6 +80,45 @@ def test_a_damaged_shard_is_noticed_and_rebuilt(entry: Entry, damage: str) -> No
     assert entry.drop_damaged(500) == 0
 
 
+def test_fewer_images_than_asked_for_is_an_error_never_a_shorter_set(entry: Entry) -> None:
+    fill(entry, 750)
+    entry.path(250, 500).unlink()
+    with pytest.raises(StoreError, match=r"lacks the images from 250 on \(of 750\); run again"):
+        list(entry.features(750).blocks())
+    with pytest.raises(StoreError, match=r"lacks the images from 250 on \(of 400\)"):
+        list(entry.features(400).blocks())
+    assert entry.features(250).n == 250
+
+
+def test_a_shard_that_another_process_has_just_mended_is_not_removed(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(entry, 250)
+    path = entry.path(0, 250)
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-1])
+
+    def mended(damaged: Path, **_: object) -> object:
+        """Another process replaces the file while this one reads the old one."""
+        path.with_suffix(".new").write_bytes(sound)
+        path.with_suffix(".new").replace(path)
+        raise OSError("the old file is cut short")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchgen.features.store.safe_open", mended)
+        with pytest.raises(StoreError):
+            entry.read(0, 250)
+    assert entry.features(250).n == 250
+
+
+def test_joined_rows_are_in_order_and_leave_out_what_is_excluded() -> None:
+    gone = Excluded(4, "4.png", "truncated")
+    joined = Shard.joined([shard(3, 6), shard(0, 3)], [gone])
+    assert joined.tensors["indices"].tolist() == [0, 1, 2, 3, 5]
+    assert joined.columns["name"][-1] == "image 5"
+    assert joined.excluded == (gone,)
+
+
 def test_other_fields_are_another_entry(tmp_path: Path) -> None:
     store = Store(tmp_path)
     keys = {

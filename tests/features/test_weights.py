@@ -1,4 +1,5 @@
 import hashlib
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from benchgen.errors import WeightsError
-from benchgen.features.weights import find_weights, load_state
+from benchgen.errors import UsageError, WeightsError
+from benchgen.features.weights import Published, find_weights, load_state, locate, state_digest
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -143,6 +144,45 @@ def test_anything_but_named_tensors_is_refused(tmp_path: Path, state: Any) -> No
         load_state(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """Cut off, or with some bits flipped, or with a byte near the start changed."""
+    kind = rng.choice(["cut", "bits", "byte"])
+    if kind == "cut":
+        return content[: rng.randrange(len(content))]
+    changed = bytearray(content)
+    if kind == "byte":
+        changed[rng.randrange(min(400, len(changed)))] = rng.randrange(256)
+    else:
+        for _ in range(rng.randint(1, 8)):
+            changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+@pytest.mark.filterwarnings("ignore")  # what torch says of damaged pickles
+@pytest.mark.parametrize(
+    ("save", "suffix"),
+    [(save_torch, "pth"), (save_legacy, "pth"), (safetensors.torch.save_file, "safetensors")],
+)
+def test_damage_of_any_kind_is_one_error_or_harmless(
+    tmp_path: Path, save: Callable[[Any, Path], None], suffix: str
+) -> None:
+    path = tmp_path / f"w.{suffix}"
+    save({"a": torch.randn(4, 3), "b": torch.arange(5), "c": torch.tensor(2.0).half()}, path)
+    content = path.read_bytes()
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        path.write_bytes(damaged(content, rng))
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            state = load_state(path, sha256)
+        except WeightsError:
+            refused += 1
+        else:
+            assert all(isinstance(value, torch.Tensor) for value in state.values())
+    assert refused > 100
+
+
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x02garbage", b"PK\x03\x04"])
 def test_damaged_files(tmp_path: Path, name: str, content: bytes) -> None:
@@ -151,3 +191,42 @@ def test_damaged_files(tmp_path: Path, name: str, content: bytes) -> None:
         load_state(path, hashlib.sha256(content).hexdigest())
     with pytest.raises(WeightsError, match="cannot be read"):
         load_state(tmp_path / "absent.pth", SHA256)
+
+
+def published(tmp_path: Path, sha256: str = SHA256) -> Published:
+    return Published("w.pth", sha256, (tmp_path / "remote.pth").as_uri())
+
+
+def test_the_first_digits_of_a_hash_find_a_file_and_the_whole_is_told(tmp_path: Path) -> None:
+    hub = write(tmp_path / "torch/hub/checkpoints/w.pth")
+    assert locate("x", published(tmp_path, SHA256[:8])) == (hub, SHA256)
+    write(hub, b"other")
+    with pytest.raises(WeightsError, match="BENCHGEN_OFFLINE is set"):
+        locate("x", published(tmp_path, SHA256[:8]))
+
+
+def test_own_weights_need_their_own_hash(tmp_path: Path) -> None:
+    mine = write(tmp_path / "mine.pth", b"mine")
+    found = hashlib.sha256(b"mine").hexdigest()
+    assert locate("x", published(tmp_path), mine, found.upper()) == (mine, found)
+    with pytest.raises(WeightsError, match="pass the file's own sha256 as weights_sha256"):
+        locate("x", published(tmp_path), mine)
+    with pytest.raises(WeightsError, match=r"absent\.pth is no file; expected"):
+        locate("x", published(tmp_path), tmp_path / "absent.pth")
+    with pytest.raises(UsageError, match="x: weights_sha256 needs weights"):
+        locate("x", published(tmp_path), None, found)
+    with pytest.raises(UsageError, match="expected 64 hex digits"):
+        locate("x", published(tmp_path), mine, found[:8])
+
+
+def test_a_state_has_a_digest_of_names_shapes_and_values() -> None:
+    state = {"a": torch.zeros(2, 3), "b": torch.tensor(1), "c": torch.empty(0)}
+    same = dict(reversed(state.items()))
+    assert state_digest(state) == state_digest(same)
+    others = [
+        {**state, "a": torch.zeros(3, 2)},
+        {**state, "a": torch.ones(2, 3)},
+        {**state, "b": torch.tensor(1, dtype=torch.int32)},
+        {"x": state["a"], "b": state["b"], "c": state["c"]},
+    ]
+    assert len({state_digest(other) for other in [state, *others]}) == 5

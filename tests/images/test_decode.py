@@ -193,3 +193,10 @@ def test_random_damage_never_escapes_as_another_error() -> None:
                 damaged[at] = rng.integers(0, 256)
             with suppress(DecodeError):
                 assert decode(bytes(damaged)).image.dtype == torch.uint8
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_pixel_gives_a_tensor_of_its_own() -> None:
+    image = decode(encode(Image.new("RGB", (1, 1), (1, 2, 3)))).image
+    assert image.is_contiguous()
+    assert image.flatten().tolist() == [1, 2, 3]

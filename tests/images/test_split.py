@@ -8,7 +8,7 @@ from PIL import Image
 from benchgen.errors import ImageError
 from benchgen.images.array import ArraySource
 from benchgen.images.folder import FolderSource
-from benchgen.images.source import Source, known_labels
+from benchgen.images.source import Source, known_labels, known_part
 from benchgen.images.split import Subset, halves
 
 
@@ -113,3 +113,14 @@ def test_labels_are_known_without_reading_the_folder(tmp_path: Path) -> None:
     subset = Subset(FolderSource(tmp_path), [2, 0], "x")
     assert known_labels(subset).tolist() == [1, 0]  # type: ignore[union-attr]
     assert "fingerprint" not in vars(subset)
+
+
+def test_parts_of_a_source_that_does_not_tell_its_own() -> None:
+    assert known_part(numbered(4), 0, 2) is None
+    assert known_part(halves(numbered(4))[0], 0, 2) is None
+
+
+def test_the_order_depends_on_the_number_of_images_alone() -> None:
+    other = ArraySource(np.random.default_rng(0).integers(0, 256, (101, 4, 4), dtype=np.uint8))
+    one = [part._indices for part in halves(numbered(101))]  # type: ignore[attr-defined]
+    assert one == [part._indices for part in halves(other)]  # type: ignore[attr-defined]
