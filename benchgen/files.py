@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from benchgen.errors import StoreError
@@ -24,7 +25,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where its folder could not be made, say
+            temporary.unlink(missing_ok=True)
         raise StoreError(
             f"cannot write {path}: {error.strerror}; make room or choose another place. "
             "What was finished is kept; the same command goes on from there."

@@ -13,8 +13,8 @@ from benchgen.hashing import digest
 from benchgen.host.loader import Host, Registered
 from benchgen.host.specs import MetricSpec
 from benchgen.metrics.base import Family, TensorFeatures
+from benchgen.runs.chosen import Reader
 from benchgen.runs.passes import Observer
-from benchgen.runs.plan import Reader
 from benchgen.runs.scoring import References, estimates
 from benchgen.stats.estimates import Estimate
 from benchgen.stats.paired import Difference, difference

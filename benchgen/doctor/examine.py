@@ -24,9 +24,9 @@ from benchgen.doctor.sets import Planted, make_sets
 from benchgen.doctor.verdicts import ALPHA, Finding, Judged, judge
 from benchgen.errors import UnknownIdError
 from benchgen.host.loader import host
+from benchgen.runs.chosen import load_readers
 from benchgen.runs.environment import environment, resolve_device
 from benchgen.runs.passes import Observer
-from benchgen.runs.plan import load_readers
 from benchgen.suite import Chosen
 from benchgen.version import __version__
 

@@ -14,8 +14,8 @@ from benchgen.doctor.parts import Parts, Pool
 from benchgen.doctor.swaps import CannotPlantError
 from benchgen.errors import PluginError, blamed
 from benchgen.metrics.base import TensorFeatures
+from benchgen.runs.chosen import Reader
 from benchgen.runs.passes import Observer
-from benchgen.runs.plan import Reader
 
 Rows = Literal["features", "logits"]
 PROGRESS = "images"

@@ -56,7 +56,7 @@ class HashMemory:
         if self._now == self._before:
             return
         content = json.dumps({"place": self._place, "files": self._now})
-        with suppress(StoreError, OSError):
+        with suppress(StoreError):
             write_atomically(self._path, content)
 
 

@@ -28,7 +28,8 @@ def resize(images: Tensor, size: int, rule: Rule) -> Tensor:
 
     - ``tf1``: bilinear as TensorFlow 1 does it (no half-pixel offset, no antialiasing), the
       protocol of the original FID and of torch-fidelity; equal to the last bit.
-    - ``pytorch-fid``: torch's bilinear with half-pixel centres, no antialiasing.
+    - ``pytorch-fid``: torch's bilinear with half-pixel centres, no antialiasing, as torch computes
+      it on one thread (on several its own result moves by up to 1.4e-5 of the range).
     - ``clean``: Pillow's antialiased bicubic on each channel in floats, clipped to [0, 255] and
       not quantised again (clean-fid; Parmar et al. 2022, arXiv:2104.11222).
     - ``torchvision-antialias``: torch's antialiased bilinear on floats: torchvision's ``resize``

@@ -19,6 +19,7 @@ from benchgen.files import write_atomically
 from benchgen.hashing import digest
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Source
+from benchgen.runs.chosen import Reader
 from benchgen.runs.clusters import find_clusters
 from benchgen.runs.directory import Run, influence_column, read_document
 from benchgen.runs.documents import (
@@ -31,7 +32,7 @@ from benchgen.runs.documents import (
 from benchgen.runs.environment import environment, peak_rss_bytes
 from benchgen.runs.exhibits import choose_exhibits, first_images, save_images
 from benchgen.runs.passes import Observer, Passed, index_purity, run_pass
-from benchgen.runs.plan import Plan, Reader, Row, make_plan
+from benchgen.runs.plan import Plan, Row, make_plan
 from benchgen.runs.ranges import Timing
 from benchgen.runs.readers import Limits
 from benchgen.runs.records import (

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchgen.errors import SuiteError
 from benchgen.images.moments import load_moments
 from benchgen.metrics.frechet import KnownMoments
+from benchgen.runs.chosen import Metric, Reader
 from benchgen.runs.documents import SourceRecord
 from benchgen.suite import Images, ReferenceChoice
-
-if TYPE_CHECKING:
-    from benchgen.runs.plan import Metric, Reader
 
 MOMENTS = "moments:"
 

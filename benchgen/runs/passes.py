@@ -17,7 +17,7 @@ from benchgen.features.store import Entry, Shard, Store, StoredFeatures
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Excluded, Source, is_stratified
 from benchgen.metrics.base import FeatureSet, TensorFeatures
-from benchgen.runs.plan import Reader
+from benchgen.runs.chosen import Reader
 from benchgen.runs.ranges import Drain, Timing, fill, gaps
 from benchgen.runs.readers import RECORDS, Limits
 

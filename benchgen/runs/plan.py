@@ -1,4 +1,4 @@
-"""From a suite to what will be done: sources, loaded extractors, families and fingerprints."""
+"""From a suite to what will be done: every row with its images, and what is computed of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from benchgen.errors import BenchgenError, ImageError, SuiteError, blamed
-from benchgen.features.custom import custom_spec
-from benchgen.features.extractor import Extractor, Measure
-from benchgen.hashing import digest
-from benchgen.host.loader import Host, Registered, host, with_defaults
-from benchgen.host.specs import ExtractorSpec, MetricSpec
-from benchgen.images.pixels import QUANTISATION
+from benchgen.errors import BenchgenError, ImageError, SuiteError
+from benchgen.host.loader import Host, host
 from benchgen.images.source import Source
 from benchgen.images.split import shuffled
-from benchgen.metrics.base import Family
 from benchgen.metrics.frechet import KnownMoments
+from benchgen.runs.chosen import Metric, Reader, load_metrics, load_readers
 from benchgen.runs.documents import SourceRecord
 from benchgen.runs.environment import resolve_device
 from benchgen.runs.known_moments import MOMENTS, open_moments, require_moments_suffice
@@ -28,11 +23,9 @@ from benchgen.runs.sources import (
     open_real,
     open_reference,
 )
-from benchgen.suite import Chosen, MetricChoice, Suite
+from benchgen.suite import Suite
 
 _RESERVED = ("real", "noise", "reference")
-_OWN = "own"
-"""Stands for the distribution of extractors that are the user's own files."""
 
 
 @dataclass(frozen=True)
@@ -47,66 +40,6 @@ class Row:
     @property
     def name(self) -> str:
         return self.record.name
-
-
-@dataclass(frozen=True, eq=False)
-class Reader:
-    """A loaded extractor or measure with the fields that address its results in the store."""
-
-    label: str
-    registered: Registered
-    read: Any
-    fields: dict[str, Any]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.read.classes if isinstance(self.registered.spec, ExtractorSpec) else ()
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Of a measure."""
-        columns: tuple[str, ...] = self.read.columns
-        return columns
-
-    @property
-    def spatial(self) -> bool:
-        return isinstance(self.registered.spec, ExtractorSpec) and self.registered.spec.spatial
-
-
-@dataclass(frozen=True, eq=False)
-class Metric:
-    """A metric of the suite: its label, spec and family (shared between metrics alike)."""
-
-    label: str
-    registered: Registered
-    spec: MetricSpec
-    family: Family
-    parameters: dict[str, Any]
-
-    def fingerprint(
-        self, reader: Reader | None, reference: str, training: str | None, n: int
-    ) -> dict[str, Any]:
-        """What makes its score comparable, as fields.
-
-        ``reader`` is the extractor, None where the metric reads none; ``reference`` and
-        ``training`` are fingerprints of images.
-        """
-        fields: dict[str, Any] = {
-            "metric": {
-                "id": self.registered.id,
-                "version": self.spec.version,
-                "parameters": self.parameters,
-            }
-        }
-        if reader is not None:
-            fields["extractor"] = reader.fields
-        if {"real", "test"} & set(self.spec.compares_with) or reader is None:
-            fields["reference"] = reference
-        if "train" in self.spec.compares_with:
-            fields["training"] = training
-        if self.spec.depends_on_n:
-            fields["n"] = n
-        return fields
 
 
 @dataclass(frozen=True)
@@ -158,7 +91,7 @@ def make_plan(suite: Suite, *, trust_code: bool = False) -> Plan:
     plugins = host()
     device = resolve_device(suite.execution.device)
     messages: list[str] = []
-    metrics = _metrics(plugins, suite.metrics)
+    metrics = load_metrics(plugins, suite.metrics)
     reference, moments, record, held_out = _reference(plugins, suite, trust_code)
     training = _training(plugins, suite, metrics, trust_code)
     sources = _generators(plugins, suite, device, trust_code, messages)
@@ -256,91 +189,6 @@ def _with_n(suite: Suite, sources: Sequence[RowSource], messages: list[str]) -> 
             record = record.model_copy(update={"fingerprint": source.fingerprint})
         rows.append(Row(kind, source, record, n if size is None else min(n, size)))
     return tuple(rows)
-
-
-def load_readers(
-    plugins: Host,
-    kind: Literal["extractor", "measure"],
-    chosen: Sequence[Chosen],
-    device: str,
-    *,
-    trust_code: bool = False,
-) -> tuple[Reader, ...]:
-    """Find and load extractors or measures.
-
-    Raises:
-        UnknownIdError, SuiteError, PluginError: If one is unknown, its parameters do not fit, or
-            it cannot be loaded.
-        UsageError: If it would run code that is not trusted.
-        WeightsError: If its weights are missing.
-    """
-    found = [_registered(plugins, kind, choice.id, trust_code) for choice in chosen]
-    labels = _labels(chosen, [registered.id for registered in found], f"{kind}s")
-    readers = []
-    for label, choice, registered in zip(labels, chosen, found, strict=True):
-        parameters = with_defaults(registered, choice.params, f"{kind}s: {label}")
-        arguments = {"device": device} if kind == "extractor" else {}
-        with blamed(f"{kind} {registered.id}"):
-            loaded: Extractor | Measure = registered.spec.load(**arguments, **parameters)
-        fields = {
-            "id": registered.id,
-            "version": registered.spec.version,
-            "pixels": QUANTISATION,
-            **dict(loaded.fingerprint),
-        }
-        readers.append(Reader(label, registered, loaded, fields))
-    return tuple(readers)
-
-
-def _registered(
-    plugins: Host, kind: Literal["extractor", "measure"], wanted: str, trust_code: bool
-) -> Registered:
-    """The spec of an id, or of the user's own network where the id says where that is."""
-    own = custom_spec(wanted, trust_code) if kind == "extractor" else None
-    return plugins.find(kind, wanted) if own is None else Registered(own, _OWN, "")
-
-
-def _metrics(plugins: Host, chosen: Sequence[MetricChoice]) -> tuple[Metric, ...]:
-    found = [plugins.find("metric", choice.id) for choice in chosen]
-    labels = _labels(chosen, [registered.id for registered in found], "metrics")
-    families: dict[str, Family] = {}
-    metrics = []
-    for label, choice, registered in zip(labels, chosen, found, strict=True):
-        spec = registered.spec
-        assert isinstance(spec, MetricSpec)
-        with_defaults(registered, choice.params, f"metrics: {label}")
-        arguments = dict(choice.params)
-        if choice.convention is not None:
-            arguments["convention"] = choice.convention
-        key = digest({"factory": spec.factory, **arguments})
-        with blamed(f"metric {registered.id}"):
-            if key not in families:
-                families[key] = spec.load(**arguments)
-            parameters = dict(families[key].parameters)
-        metrics.append(Metric(label, registered, spec, families[key], parameters))
-    return tuple(metrics)
-
-
-def _labels(chosen: Sequence[Chosen], ids: Sequence[str], where: str) -> list[str]:
-    """For each choice its bare name, with the distribution or parameters where those set it apart.
-
-    Raises:
-        SuiteError: If two choices are the same.
-    """
-    labels = []
-    for choice, identifier in zip(chosen, ids, strict=True):
-        bare = identifier.rpartition("/")[2]
-        alike = [other for other in ids if other.rpartition("/")[2] == bare]
-        marks = [f"{key}={value}" for key, value in choice.params.items()]
-        if isinstance(choice, MetricChoice) and choice.convention:
-            marks.insert(0, choice.convention)
-        name = bare if len(set(alike)) == 1 else identifier
-        several = alike.count(identifier) > 1 and marks
-        labels.append(f"{name}[{','.join(marks)}]" if several else name)
-    for label in labels:
-        if labels.count(label) > 1:
-            raise SuiteError(f"{where}: {label} is named twice; leave one out")
-    return labels
 
 
 def _check_names(names: list[str]) -> None:

@@ -14,7 +14,7 @@ from benchgen.features.store import Entry, Shard
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Excluded, ImageBatch, Source
 from benchgen.runs.ahead import ahead
-from benchgen.runs.plan import Reader
+from benchgen.runs.chosen import Reader
 from benchgen.runs.readers import Limits, nothing, only, rows_of
 
 _BATCHES_AHEAD = 2

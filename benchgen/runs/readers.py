@@ -16,7 +16,7 @@ from benchgen.features.store import Shard
 from benchgen.host.specs import ExtractorSpec
 from benchgen.images.encode import png
 from benchgen.images.source import ImageBatch, Source
-from benchgen.runs.plan import Reader
+from benchgen.runs.chosen import Reader
 
 PICTURE_SIDE = 96
 """The pictures that are kept are at most this many pixels wide and high."""

@@ -13,6 +13,7 @@ from benchgen.hashing import digest
 from benchgen.host.loader import host
 from benchgen.images.decode import CHANGES
 from benchgen.metrics.base import SquaredDistance
+from benchgen.runs.chosen import Metric, Reader
 from benchgen.runs.documents import (
     ClassShares,
     EstimateRecord,
@@ -21,7 +22,7 @@ from benchgen.runs.documents import (
     PluginRecord,
 )
 from benchgen.runs.passes import Passed
-from benchgen.runs.plan import Metric, Plan, Reader
+from benchgen.runs.plan import Plan
 from benchgen.runs.scorer import Scores
 
 

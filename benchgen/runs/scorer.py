@@ -13,9 +13,10 @@ from benchgen.features.likelihood import COLUMN, LikelihoodMeasure
 from benchgen.images.generated import GeneratedSource
 from benchgen.metrics.base import FeatureSet, Score, TensorFeatures
 from benchgen.metrics.frechet import KnownMoments
+from benchgen.runs.chosen import Metric, Reader
 from benchgen.runs.clusters import Clusters
 from benchgen.runs.passes import Passed
-from benchgen.runs.plan import Metric, Plan, Reader, Row
+from benchgen.runs.plan import Plan, Row
 from benchgen.runs.scoring import References, by_group, estimates
 from benchgen.stats.estimates import Estimate, Influence, estimate
 
