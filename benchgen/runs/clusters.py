@@ -29,32 +29,31 @@ class Clusters:
 
 
 def find_clusters(
-    images: Mapping[str, Sequence[Any]], wanted: Column | Literal["none"] | None, name: str
+    images: Mapping[str, Sequence[Any]], wanted: Column | Literal["none"] | None
 ) -> Clusters:
     """The clusters that a suite asks for; by itself those that share a prompt, where any do.
 
     Args:
         images: Columns of a row's images.
         wanted: What the suite says.
-        name: Of the row, for the note.
     """
     if wanted == "none":
         return Clusters()
     column: Column = "prompt" if wanted is None else wanted
     values = images.get(column)
     if values is None or all(value is None for value in values):
-        missing = f"{name}: its images have no {column}, so errors take them as independent"
+        missing = f"its images have no {column}, so errors take them as independent"
         return Clusters(note=None if wanted is None else missing)
     # An image without a value stands alone.
     labels = [f"={v}" if v is not None else f"#{at}" for at, v in enumerate(values)]
     count = len(set(labels))
     if count == len(labels):
         return Clusters()
-    note = f"{name}: errors are computed over {count} clusters of {len(labels)} images ({column})"
+    note = f"errors are computed over {count} clusters of {len(labels)} images ({column})"
     return Clusters(column, labels, note)
 
 
 def restored(column: Column, values: Sequence[Any]) -> list[str]:
     """The labels of clusters again, from the column that a run has written."""
-    found = find_clusters({column: [v if isinstance(v, str) else None for v in values]}, column, "")
+    found = find_clusters({column: [v if isinstance(v, str) else None for v in values]}, column)
     return found.labels or []

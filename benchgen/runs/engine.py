@@ -145,7 +145,7 @@ class _Engine:
         begun = time.perf_counter()
         assert self._scorer is not None
         asked = self.plan.suite.clusters if row.kind == "generator" else "none"
-        clusters = find_clusters(passed.images, asked, row.name)
+        clusters = find_clusters(passed.images, asked)
         scored = self._scorer.score(row, passed, clusters)
         classes = self._scorer.by_class(passed, clusters) if self.plan.suite.per_class else {}
         seconds = time.perf_counter() - begun

@@ -20,18 +20,18 @@ def test_clusters_are_found_where_values_repeat() -> None:
         "prompt": ["a", "b", "a", None, None],
         "group": ["x", "y", "z", "u", "v"],
     }
-    found = find_clusters(images, None, "mine")
+    found = find_clusters(images, None)
     assert found.column == "prompt"
     assert found.labels is not None
     assert len(set(found.labels)) == 4  # an image without a prompt stands alone
-    assert found.note == "mine: errors are computed over 4 clusters of 5 images (prompt)"
+    assert found.note == "errors are computed over 4 clusters of 5 images (prompt)"
     assert found.of([0, 2]) == [found.labels[0]] * 2
     assert restored("prompt", images["prompt"]) == found.labels
-    assert find_clusters(images, "group", "mine").labels is None
-    assert find_clusters(images, "none", "mine").labels is None
-    assert find_clusters({"name": ["1", "2"]}, None, "mine").note is None
-    note = find_clusters({"name": ["1", "2"]}, "prompt", "mine").note
-    assert note == "mine: its images have no prompt, so errors take them as independent"
+    assert find_clusters(images, "group").labels is None
+    assert find_clusters(images, "none").labels is None
+    assert find_clusters({"name": ["1", "2"]}, None).note is None
+    note = find_clusters({"name": ["1", "2"]}, "prompt").note
+    assert note == "its images have no prompt, so errors take them as independent"
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_prompts_are_kept_and_widen_the_errors(
     assert set(result.columns["prompt"]) == {f"a cat, no. {k}" for k in range(PROMPTS)}
     assert list(result.columns["artist"].unique()) == ["me"]
     assert result.document.clusters == "prompt"
-    stated = "fake: errors are computed over 40 clusters of 200 images (prompt)"
+    stated = "errors are computed over 40 clusters of 200 images (prompt)"
     assert stated in result.document.warnings
     assert stated in run.report.read_text()
     record = result.record("kid")
