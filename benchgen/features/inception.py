@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from benchgen.errors import WeightsError
 from benchgen.features.extractor import Extracted
 from benchgen.features.inference import for_inference
-from benchgen.features.network import Arithmetic, Forward, Input, NetworkExtractor
+from benchgen.features.network import Arithmetic, Forward, Input, NetworkExtractor, made_when_needed
 from benchgen.features.weights import Published, load_state, locate
 from benchgen.images.resize import Rule
 
@@ -147,15 +146,10 @@ def _extractor(
 ) -> NetworkExtractor:
     prepare = _input(rule)
     path, sha256 = locate("inception", PUBLISHED, weights, weights_sha256)
-
-    @cache
-    def made() -> Forward:
-        return forward(build(load_state(path, sha256)))
-
-    if weights_sha256 is not None:
-        made()  # it may turn out to be another network's
     return NetworkExtractor(
-        lambda images: made()(images),
+        made_when_needed(
+            lambda: forward(build(load_state(path, sha256))), at_once=weights_sha256 is not None
+        ),
         prepare,
         device,
         d,
@@ -174,10 +168,7 @@ def _extractor(
 def _input(rule: Rule) -> Input:
     """What each protocol feeds the network: the graph's own normalisation, or pytorch-fid's,
     which maps 255 to 1 where the graph maps it to 127/128."""
-    if rule == "pytorch-fid":
-        return Input.of(SIDE, rule, low=-1.0)
-    Input.of(SIDE, rule)  # refuses unknown rules
-    return Input(SIDE, rule, (128.0,) * 3, (128.0,) * 3)
+    return Input.of(SIDE, rule, low=-1.0, high=1.0 if rule == "pytorch-fid" else 127 / 128)
 
 
 def _ready(trunk: nn.Module, device: str | torch.device) -> nn.Module:

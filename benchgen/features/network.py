@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ MOST_DRIFT = 0.1
 
 Prepare = Callable[[Tensor], Tensor]
 Forward = Callable[[Tensor], Extracted]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,8 @@ def channels_last(network: nn.Module, device: str | torch.device) -> Callable[[T
 
 
 def made_when_needed(
-    make: Callable[[], Callable[[Tensor], Tensor]], *, at_once: bool
-) -> Callable[[Tensor], Tensor]:
+    make: Callable[[], Callable[[Tensor], Made]], *, at_once: bool
+) -> Callable[[Tensor], Made]:
     """A network that is read and built for its first images: a finished run needs it no more.
 
     Args:
