@@ -30,6 +30,7 @@ _WHERE = {
     "Suite": "benchgen.suite",
     "SuiteError": "benchgen.errors",
     "TrainerSpec": "benchgen.host.specs",
+    "TrainingJob": "benchgen.training.job",
     "UnknownIdError": "benchgen.errors",
     "UsageError": "benchgen.errors",
     "WeightsError": "benchgen.errors",
@@ -37,6 +38,7 @@ _WHERE = {
     "hookimpl": "benchgen.host.hookspecs",
     "run": "benchgen.evaluation",
     "score": "benchgen.runs.scoring",
+    "train": "benchgen.training.train",
 }
 
 __all__ = [*_WHERE, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
     from benchgen.runs.scoring import score as score
     from benchgen.stats.estimates import Estimate as Estimate
     from benchgen.suite import Suite as Suite
+    from benchgen.training.job import TrainingJob as TrainingJob
+    from benchgen.training.train import train as train
 
 
 def __getattr__(name: str) -> Any:

@@ -27,21 +27,21 @@ def main() -> None:
         print("skipped: no CUDA device")
         return
     print(torch.cuda.get_device_name())
-    print(f"{'':<10}{'CPU s':>10}{'GPU s':>10}{'ratio':>8}  largest difference")
+    print(f"{'':<16}{'CPU s':>10}{'GPU s':>10}{'ratio':>8}  largest difference")
     samples = None
-    for model in ("vae", "gan"):
+    for model in ("mnist-vae", "mnist-gan", "mnist-diffusion"):
         slow, samples = _median(lambda d, model=model: _sample(model, d), "cpu")  # type: ignore[misc]
         fast, other = _median(lambda d, model=model: _sample(model, d), "cuda")  # type: ignore[misc]
         difference = (samples.int() - other.int()).abs()
         share = float((difference > 0).double().mean())
         told = f"{int(difference.max())} grey level(s), in {share:.4%} of pixels"
-        print(f"{model:<10}{slow:>10.2f}{fast:>10.2f}{slow / fast:>8.1f}  {told}")
+        print(f"{model:<16}{slow:>10.2f}{fast:>10.2f}{slow / fast:>8.1f}  {told}")
     assert samples is not None
     images = samples
     slow, features = _median(lambda d: DigitsExtractor(d)(images).features, "cpu")
     fast, other = _median(lambda d: DigitsExtractor(d)(images).features, "cuda")
     relative = float((features - other).abs().max() / features.abs().max())
-    print(f"{'digits':<10}{slow:>10.2f}{fast:>10.2f}{slow / fast:>8.1f}  {relative:.1e} relative")
+    print(f"{'digits':<16}{slow:>10.2f}{fast:>10.2f}{slow / fast:>8.1f}  {relative:.1e} relative")
 
 
 def _sample(model: str, device: str) -> Tensor:

@@ -1,12 +1,13 @@
-"""Small image generators in plain torch: one file a family, with its training loop and weights.
+"""Small image generators in plain torch: one file a family, with its recipe and weights.
 
-Every family's file offers the same four things:
+Every family's file offers the same:
 
-* a frozen config, from which the architecture is rebuilt;
-* the modules, of which one has ``sample(noise, labels)``: a pure function of its arguments;
-* a training loop that takes ``data`` and ``validate`` callables and a seed;
-* ``load(path)``, which reads a safetensors file that ``reference_models.train`` wrote.
+* ``Config``, from which the architecture is rebuilt;
+* the modules, of which one has ``sample(noise, labels)``: a pure function of its arguments, and
+  where it has a likelihood ``log_likelihood(images, labels, noise)``;
+* a recipe: how it learns, a step at a time; ``training.fit`` is the loop around it;
+* ``load(path)``, which reads a safetensors file that ``benchgen train`` wrote.
 
-The shipped weights lie in ``reference_models/weights``. Retrain one with
-``python -m reference_models.train FAMILY --dataset mnist --data DIR --out FILE``.
+``shapes`` draws a data set whose factors are known; ``shapes_net`` reads them from an image. The
+shipped weights lie in ``weights``. ``plugin`` alone knows benchgen.
 """

@@ -16,21 +16,12 @@ Config = TypeVar("Config")
 
 
 def save_weights(
-    path: str | Path, model: nn.Module, *, family: str, config: Any, metadata: Mapping[str, Any]
+    path: str | Path, model: nn.Module, *, family: str, config: Any, metadata: Mapping[str, str]
 ) -> None:
-    """Write ``model`` in float16, its dataclass ``config``, and ``metadata`` (values as JSON)."""
+    """Write ``model`` in float16, its dataclass ``config``, and further ``metadata``."""
     tensors = {name: to_storage(tensor) for name, tensor in model.state_dict().items()}
-    header = {"family": family, "config": json.dumps(asdict(config))}
-    header |= {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in metadata.items()
-    }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    # Not save_file: it makes the file readable by its owner alone.
-    unfinished.write_bytes(save(tensors, metadata=header))
-    os.replace(unfinished, path)
+    header = {"family": family, "config": json.dumps(asdict(config)), **metadata}
+    write_tensors(path, tensors, header)
 
 
 def read_config(path: str | Path, family: str, config_type: type[Config]) -> Config:
@@ -42,13 +33,8 @@ def read_config(path: str | Path, family: str, config_type: type[Config]) -> Con
     header = read_metadata(path)
     if header.get("family") != family:
         raise ValueError(f"{path} holds the family {header.get('family')!r}, not {family!r}")
-    return config_type(**json.loads(header["config"]))
-
-
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a safetensors file."""
-    with safe_open(path, framework="pt") as weights:
-        return dict(weights.metadata() or {})
+    fields = json.loads(header["config"])
+    return config_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
 def load_weights(path: str | Path, model: nn.Module) -> None:
@@ -62,3 +48,24 @@ def to_storage(tensor: Tensor) -> Tensor:
     """``tensor`` as it is stored: float16 where it is floating-point."""
     tensor = tensor.detach().cpu()
     return tensor.to(torch.float16).contiguous() if tensor.is_floating_point() else tensor
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file."""
+    with safe_open(path, framework="pt") as weights:
+        return dict(weights.metadata() or {})
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write a safetensors file whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    # Not save_file: it makes the file readable by its owner alone.
+    with unfinished.open("wb") as file:
+        file.write(save(dict(tensors), metadata=dict(metadata)))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)

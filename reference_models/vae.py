@@ -1,123 +1,157 @@
-"""A class-conditional convolutional variational autoencoder for 28x28 grey images.
+"""A class-conditional convolutional variational autoencoder.
 
 The prior over codes is learned together with the rest, as a small normalising flow: codes drawn
-from a fixed Gaussian would often fall where no training image was encoded, and decode to blends
-of digits.
+from a fixed Gaussian would often fall where no training image was encoded, and decode to blends.
+Pixels are 8-bit levels under discretised logistics, so the evidence lower bound is one of the
+images themselves, in bits per dimension.
 
 Papers: Kingma and Welling 2014, Rezende et al. 2014 (the VAE); Sohn et al. 2015 (conditioning on
 the class); Higgins et al. 2017 (beta, the weight of the KL term); Chen et al. 2017 (a flow as the
-prior); Dinh et al. 2017 (affine coupling layers).
+prior); Dinh et al. 2017 (affine coupling layers); Kingma et al. 2016 (discretised logistics);
+Burda et al. 2016 (the bound from several codes).
 """
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_models.checkpoint import load_weights, read_config
-from reference_models.data import EpochBatches, LabelledImages
+from reference_models.labels import drop, or_any
+from reference_models.noise import Noise
+from reference_models.pixel_distributions import logistic_log_prob, scaled
+from reference_models.training import Recipe, cosine, optimize, set_learning_rate
 
 FAMILY = "vae"
 
-# What the shipped weights were trained with.
-EPOCHS = 10
-BATCH_SIZE = 128
-BETA = 0.5
-
 
 @dataclass(frozen=True)
-class VAEConfig:
-    """The architecture; ``latent_dim`` is even.
+class Config:
+    """The architecture. Height and width are multiples of 4; ``latent_dim`` is even."""
 
-    The label ``classes``, one past the last, stands for "any class".
-    """
-
-    latent_dim: int = 16
+    shape: tuple[int, int, int] = (1, 28, 28)
+    classes: int = 10
+    latent_dim: int = 32
     label_dim: int = 16
     width: int = 32
-    hidden: int = 256
+    hidden: int = 128
     couplings: int = 6
     coupling_hidden: int = 128
-    classes: int = 10
 
 
 def load(path: str | Path) -> "VAE":
     """The model stored at ``path``, in eval mode."""
-    model = VAE(read_config(path, FAMILY, VAEConfig))
+    model = VAE(read_config(path, FAMILY, Config))
     load_weights(path, model)
     return model
 
 
 class VAE(nn.Module):
-    """Encoder to a diagonal Gaussian, flow prior, and decoder to one Bernoulli logit a pixel.
+    """Encoder to a diagonal Gaussian, flow prior, and decoder to one logistic for each level.
 
     All three are told the label. The layers have no batch statistics, so an image's code and
     picture are its own alone.
     """
 
-    def __init__(self, config: VAEConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        channels, height, width_in = config.shape
         width, hidden = config.width, config.hidden
+        grid = (2 * width, height // 4, width_in // 4)
         self.label_embedding = nn.Embedding(config.classes + 1, config.label_dim)
         self.prior = FlowPrior(config)
         self.encoder_convolutions = nn.Sequential(
-            nn.Conv2d(1, width, 4, stride=2, padding=1),
+            nn.Conv2d(channels, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 4, stride=2, padding=1),
             nn.SiLU(),
             nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
             nn.SiLU(),
             nn.Flatten(),
         )
         self.encoder_head = nn.Sequential(
-            nn.Linear(2 * width * 7 * 7 + config.label_dim, hidden),
+            nn.Linear(math.prod(grid) + config.label_dim, hidden),
             nn.SiLU(),
             nn.Linear(hidden, 2 * config.latent_dim),
         )
         self.decoder = nn.Sequential(
             nn.Linear(config.latent_dim + config.label_dim, hidden),
             nn.SiLU(),
-            nn.Linear(hidden, 2 * width * 7 * 7),
+            nn.Linear(hidden, math.prod(grid)),
             nn.SiLU(),
-            nn.Unflatten(1, (2 * width, 7, 7)),
+            nn.Unflatten(1, grid),
             nn.ConvTranspose2d(2 * width, 2 * width, 4, stride=2, padding=1),
             nn.SiLU(),
             nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
             nn.SiLU(),
-            nn.Conv2d(width, 1, 3, padding=1),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, 2 * channels, 3, padding=1),
         )
 
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance [B, latent_dim] of q(code | image, label)."""
+        """Mean and log variance [B, latent_dim] of q(code | image in [-1, 1], label)."""
         told = torch.cat([self.encoder_convolutions(images), self.label_embedding(labels)], dim=1)
         mean, log_variance = self.encoder_head(told).chunk(2, dim=1)
         return mean.float(), log_variance.float()
 
-    def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
-        """Bernoulli logits [B, 1, 28, 28] of p(image | code, label)."""
-        logits: Tensor = self.decoder(torch.cat([codes, self.label_embedding(labels)], dim=1))
-        return logits.float()
+    def decode(self, codes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Means (in [-1, 1] or beyond) and log scales [B, C, H, W] of p(image | code, label)."""
+        out = self.decoder(torch.cat([codes, self.label_embedding(labels)], dim=1)).float()
+        means, log_scales = out.chunk(2, dim=1)
+        return means, log_scales - 2  # where training begins: blurred, not flat
 
     @torch.no_grad()
-    def sample(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images float32 [B, 1, 28, 28] in [0, 1]; each depends on its own noise and label alone.
+    def sample(self, noise: Noise, labels: Tensor | None = None) -> Tensor:
+        """Images float32 [B, C, H, W] in [0, 1]; each depends on its own noise and label alone.
 
-        The picture is the *mean* of the decoder's pixel distribution, as is usual: drawing each
-        pixel independently would add noise that no digit has.
+        The picture is the *median* of each pixel's distribution: drawing pixels independently
+        would add noise that no image has.
 
         Args:
-            z: standard normal noise, float32 [B, ``config.latent_dim``], which the prior's flow
+            noise: gives z, standard normal [B, ``config.latent_dim``], which the prior's flow
                 turns into codes.
-            labels: classes, int64 [B] in 0..9, or None for images of any class.
+            labels: classes, int64 [B], or None for images of any class.
         """
-        if labels is None:
-            labels = torch.full((len(z),), self.config.classes, device=z.device)
+        z = noise.normal(self.config.latent_dim)
+        labels = or_any(labels, len(z), self.config.classes, z.device)
         codes = self.prior.codes_from_noise(z, self.label_embedding(labels))
-        return torch.sigmoid(self.decode(codes, labels))
+        return ((self.decode(codes, labels)[0].clamp(-1, 1) + 1) / 2).contiguous()
+
+    def negative_elbo(
+        self, levels: Tensor, labels: Tensor, noise: Tensor, beta: float = 1.0
+    ) -> Tensor:
+        """Nats per image, float32 [B]: reconstruction plus ``beta`` times the KL term.
+
+        Args:
+            levels: uint8 [B, C, H, W].
+            noise: standard normal [B, latent_dim], which draws the one code of each image.
+        """
+        values = scaled(levels)
+        mean, log_variance = self.encode(values, labels)
+        codes = mean + torch.exp(0.5 * log_variance) * noise
+        means, log_scales = self.decode(codes, labels)
+        reconstruction = -logistic_log_prob(values, means, log_scales).sum(dim=(1, 2, 3))
+        posterior = _standard_normal_log_density(noise) - 0.5 * log_variance.sum(dim=1)
+        prior = self.prior.log_density(codes, self.label_embedding(labels))
+        return reconstruction + beta * (posterior - prior)
+
+    @torch.no_grad()
+    def log_likelihood(
+        self, images: Tensor, labels: Tensor | None, noise: Noise, codes: int = 16
+    ) -> Tensor:
+        """A lower bound of log p(image), nats, float64 [B], of uint8 images [B, C, H, W].
+
+        The importance-weighted bound of Burda et al. 2016 from so many ``codes``; more codes
+        bring it closer.
+        """
+        labels = or_any(labels, len(images), self.config.classes, images.device)
+        draws = noise.normal(codes, self.config.latent_dim)
+        found = [-self.negative_elbo(images, labels, z).double() for z in draws.unbind(dim=1)]
+        return torch.logsumexp(torch.stack(found), dim=0) - math.log(codes)
 
 
 class FlowPrior(nn.Module):
@@ -127,7 +161,7 @@ class FlowPrior(nn.Module):
     the halves.
     """
 
-    def __init__(self, config: VAEConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         half = config.latent_dim // 2
         self.couplings = nn.ModuleList(
@@ -161,94 +195,52 @@ class FlowPrior(nn.Module):
         return vector
 
 
-def train_vae(
-    data: EpochBatches,
-    *,
-    config: VAEConfig | None = None,
-    epochs: int = EPOCHS,
-    seed: int = 0,
-    beta: float = BETA,
-    validate: Callable[[VAE], float] | None = None,
-    learning_rate: float = 1e-3,
-    label_dropout: float = 0.2,
-    precision: torch.dtype = torch.bfloat16,
-    device: str | torch.device = "cpu",
-) -> VAE:
-    """A VAE trained on the evidence lower bound with its KL term times ``beta``, in eval mode.
-
-    The learning rate falls to zero along a half cosine, so the last state is the one to keep and
-    ``validate`` only reports.
+class VAERecipe(Recipe):
+    """The evidence lower bound with its KL term times ``beta``; Adam along a half cosine.
 
     Args:
-        data: ``data(epoch)`` yields images float32 [B, 1, 28, 28] in [0, 1] and labels int64 [B].
-        validate: called with the model in eval mode after each epoch; its number is printed.
-        label_dropout: the share of labels replaced by "any class", which makes unconditional
-            sampling possible.
-        precision: what convolutions compute in (weights stay float32); bfloat16 saves time.
+        config: The architecture.
+        beta: Weight of the KL term; 1 maximises the likelihood.
+        label_dropout: Share of labels replaced by "any class".
     """
-    config = config or VAEConfig()
-    device = torch.device(device)
-    autocast = torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = VAE(config).to(device)
-        optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-        for epoch in range(epochs):
-            started, losses = time.perf_counter(), []
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
-            model.train()
-            for images, labels in data(epoch):
-                images, labels = images.to(device), labels.to(device)
-                dropped = torch.rand(labels.shape, device=labels.device) < label_dropout
-                labels = labels.masked_fill(dropped, config.classes)
-                with autocast:
-                    loss = negative_elbo(model, images, labels, beta=beta).mean()
-                optimizer.zero_grad(set_to_none=True)
-                torch.autograd.backward(loss)
-                optimizer.step()
-                losses.append(loss.item())
-            model.eval()
-            report = f"loss {sum(losses) / max(1, len(losses)):.2f}"
-            if validate is not None:
-                report += f"  validation {validate(model):.2f}"
-            seconds = time.perf_counter() - started
-            print(f"epoch {epoch + 1}/{epochs}  {report}  {seconds:.0f} s", flush=True)
-    return model.eval()
 
+    epochs = 20
+    batch_size = 128
+    validate_every = 2
 
-def negative_elbo(model: VAE, images: Tensor, labels: Tensor, *, beta: float = 1.0) -> Tensor:
-    """Nats per image, float32 [B]: Bernoulli cross-entropy plus ``beta`` times the KL term.
+    def __init__(
+        self,
+        config: Config,
+        *,
+        beta: float = 1.0,
+        learning_rate: float = 1e-3,
+        label_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.model: VAE = VAE(config)
+        self.beta, self.label_dropout, self.learning_rate = beta, label_dropout, learning_rate
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
+        self.optimizers = [self.optimizer]
 
-    One code is drawn per image, from the global random state; the KL term is estimated with it.
-    Grey pixels in [0, 1] count as the probabilities of a binary pixel, as is usual for MNIST.
-    """
-    mean, log_variance = model.encode(images, labels)
-    noise = torch.randn_like(mean)
-    codes = mean + torch.exp(0.5 * log_variance) * noise
-    logits = model.decode(codes, labels)
-    reconstruction = F.binary_cross_entropy_with_logits(logits, images, reduction="none")
-    posterior = _standard_normal_log_density(noise) - 0.5 * log_variance.sum(dim=1)
-    prior = model.prior.log_density(codes, model.label_embedding(labels))
-    return reconstruction.sum(dim=(1, 2, 3)) + beta * (posterior - prior)
+    def begin(self, epoch: int, epochs: int) -> None:
+        """The learning rate falls along a half cosine."""
+        set_learning_rate(self.optimizer, self.learning_rate * cosine(epoch, epochs))
 
-
-@torch.no_grad()
-def mean_negative_elbo(model: VAE, data: LabelledImages, *, seed: int = 0) -> float:
-    """The mean of :func:`negative_elbo` at beta 1 over ``data``; its codes follow from ``seed``."""
-    total = 0.0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for start in range(0, len(data), 500):
-            part = data.part(start, start + 500)
-            total += float(negative_elbo(model, part.as_float(), part.labels).sum())
-    return total / len(data)
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One step up the bound; reports it in bits per dimension."""
+        labels = drop(labels, self.label_dropout, self.model.config.classes)
+        levels = (images * 255).round().to(torch.uint8)
+        noise = torch.randn(len(images), self.model.config.latent_dim, device=images.device)
+        with self.autocast():
+            loss = self.model.negative_elbo(levels, labels, noise, self.beta).mean()
+        optimize(self.optimizer, loss, most=100.0)
+        return {"bits/dim": loss / (math.prod(self.model.config.shape) * math.log(2))}
 
 
 def _shift_and_log_scale(
     coupling: nn.Module, kept: Tensor, label_code: Tensor
 ) -> tuple[Tensor, Tensor]:
-    shift, log_scale = coupling(torch.cat([kept, label_code], dim=1)).chunk(2, dim=1)
+    shift, log_scale = coupling(torch.cat([kept, label_code], dim=1)).float().chunk(2, dim=1)
     # Bounded, so that no coupling can blow a vector up.
     return shift, 1.5 * torch.tanh(log_scale / 1.5)
 

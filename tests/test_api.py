@@ -33,6 +33,7 @@ def test_public_names() -> None:
         "Suite",
         "SuiteError",
         "TrainerSpec",
+        "TrainingJob",
         "UnknownIdError",
         "UsageError",
         "WeightsError",
@@ -41,6 +42,7 @@ def test_public_names() -> None:
         "hookimpl",
         "run",
         "score",
+        "train",
     ]
     for name in benchgen.__all__:
         assert getattr(benchgen, name) is not None

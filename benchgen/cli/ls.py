@@ -12,6 +12,7 @@ class Kind(StrEnum):
     """What can be listed."""
 
     generators = "generators"
+    trainers = "trainers"
     references = "references"
     extractors = "extractors"
     measures = "measures"

@@ -6,13 +6,14 @@ comparable, or no baseline; 5 inconclusive; 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 import benchgen
-from benchgen.cli import doctor, ls, plugins, report, run, sample, schema
+from benchgen.cli import doctor, ls, plugins, report, run, sample, schema, train
 from benchgen.errors import BenchgenError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(sample.sample)
+app.command()(train.train)
 app.command()(report.report)
 app.command()(schema.schema)
 app.command()(doctor.doctor)
@@ -46,6 +48,10 @@ def common(
 
 def main() -> None:
     """Entry point of the console script."""
+    # Before torch is loaded. On a machine that is busy with other things, threads that spin while
+    # they wait for each other wait for the scheduler: an eigendecomposition that takes a second
+    # takes half a minute. A short spin costs nothing where the machine is idle.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app()
     except BenchgenError as error:

@@ -27,7 +27,7 @@ def list_plugins() -> None:
 
 
 def _grouped(offers: list[str]) -> str:
-    """``generators: vae, gan`` and so on, a line a kind."""
+    """``generators: mnist-gan, mnist-vae`` and so on, a line a kind."""
     kinds: dict[str, list[str]] = {}
     for offer in offers:
         kind, _, name = offer.partition(" ")

@@ -36,7 +36,8 @@ def run(
         typer.Option(
             "--generator",
             "-g",
-            help="What to evaluate: id, folder, archive or array; [dim]name=source[/].",
+            help="What to evaluate: id, weights file, folder, archive or array; "
+            "[dim]name=source[/].",
         ),
     ] = None,
     training: Annotated[

@@ -9,7 +9,9 @@ import typer
 
 
 def sample(
-    generator: Annotated[str, typer.Argument(help="Generator id.", show_default=False)],
+    generator: Annotated[
+        str, typer.Argument(help="Generator id, or weights file.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")],
     n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed; image i depends on (seed, i).")] = 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -146,10 +147,11 @@ def _extractor(
 ) -> NetworkExtractor:
     prepare = _input(rule)
     path, sha256 = locate("inception", PUBLISHED, weights, weights_sha256)
+    built = cache(lambda: build(load_state(path, sha256)))
+    if weights_sha256 is not None:
+        built()  # they may turn out to be another network's
     return NetworkExtractor(
-        made_when_needed(
-            lambda: forward(build(load_state(path, sha256))), at_once=weights_sha256 is not None
-        ),
+        made_when_needed(lambda: forward(built()), at_once=False),
         prepare,
         device,
         d,

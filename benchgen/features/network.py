@@ -142,6 +142,7 @@ class NetworkExtractor:
         self._device = torch.device(device)
         self._side = side
         self._batch = batch
+        self._most = _MOST_IMAGES  # halved where the device's memory does not suffice
         self.d = d
         self.classes = classes
         self.fingerprint: Mapping[str, str] = {**fingerprint, "arithmetic": arithmetic}
@@ -161,14 +162,29 @@ class NetworkExtractor:
         return self._rows(images, self._arithmetic)
 
     def _rows(self, images: Tensor, arithmetic: Arithmetic) -> Extracted:
-        features, logits = [torch.empty(0, self.d)], [torch.empty(0, len(self.classes))]
+        # Rows stay where they are computed until all are queued: a graphics card then copies the
+        # next images in while it computes.
+        features = [torch.empty(0, self.d, device=self._device)]
+        logits = [torch.empty(0, len(self.classes), device=self._device)]
         with torch.inference_mode(), _computing(arithmetic, self._device):
-            for chunk in torch.split(images, self._at_once(images)) if len(images) else ():
-                found = self._of(chunk.to(self._device, non_blocking=True))
-                features.append(found.features.float().cpu())
+            at = 0
+            while at < len(images):
+                chunk = images[at : at + self._at_once(images)]
+                try:
+                    found = self._of(_sent(chunk, self._device))
+                except torch.cuda.OutOfMemoryError:
+                    if len(chunk) == 1 or self._batch is not None:
+                        raise
+                    self._most = len(chunk) // 2
+                    torch.cuda.empty_cache()
+                    continue
+                at += len(chunk)
+                features.append(found.features.float())
                 if found.logits is not None:
-                    logits.append(found.logits.float().cpu())
-        return Extracted(torch.cat(features), torch.cat(logits) if self.classes else None)
+                    logits.append(found.logits.float())
+        return Extracted(
+            torch.cat(features).cpu(), torch.cat(logits).cpu() if self.classes else None
+        )
 
     def _of(self, images: Tensor) -> Extracted:
         prepared = self._prepare(images)
@@ -187,7 +203,7 @@ class NetworkExtractor:
             return self._batch
         pixels = images.shape[2] * images.shape[3] if self._side is None else self._side**2
         bound = _PIXELS_CPU if self._device.type == "cpu" else _PIXELS_ELSEWHERE
-        return max(1, min(_MOST_IMAGES, bound // max(pixels, 1)))
+        return max(1, min(self._most, bound // max(pixels, 1)))
 
 
 @contextmanager
@@ -201,6 +217,13 @@ def _computing(arithmetic: Arithmetic, device: torch.device) -> Iterator[None]:
         else:
             stack.enter_context(torch.autocast(device.type, torch.bfloat16))
         yield
+
+
+def _sent(images: Tensor, device: torch.device) -> Tensor:
+    """Images on the device; from pinned memory, a graphics card copies while the caller goes on."""
+    if device.type == "cuda" and images.device.type == "cpu":
+        images = images.pin_memory()
+    return images.to(device, non_blocking=True)
 
 
 def _drift(exact: Tensor, fast: Tensor) -> float:

@@ -19,6 +19,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -27,13 +28,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from benchgen.features.digits import FEATURE_WIDTH, WEIGHTS, DigitsNet, load_digits_net
-from reference_models.data import (
-    EpochBatches,
-    LabelledImages,
-    mnist,
-    mnist_part,
-    shuffled_batches,
-)
+from benchgen.host.loader import host
+from benchgen.images.datasets import load_mnist
+from benchgen.training.batches import epoch_batches
+from benchgen.training.data import load, open_training_source
+from benchgen.training.images import TrainingImages, by_hash
+
+EpochBatches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
+"""Epoch number -> that epoch's batches: images float32 [B, 1, 28, 28] in [0, 1], labels [B]."""
 
 BATCH_SIZE = 128
 EPOCHS = 10
@@ -46,14 +48,15 @@ def main() -> None:
     """Train, write the weights, and print the accuracy of what was written."""
     arguments = _parse_arguments()
     torch.set_num_threads(arguments.threads)
-    splits = mnist(arguments.data, validation_images=0)
-    test = mnist_part(arguments.data, train=False)
-    print(f"{len(splits.training)} training images, {splits.excluded} excluded", flush=True)
+    source, record = open_training_source(host(), "mnist", arguments.data)
+    loaded = load(source, record.id)
+    training, _ = by_hash(loaded.images)
+    test = load(load_mnist("reference", "test", arguments.data), "").images
+    print(f"{len(training)} training images, {loaded.left_out} excluded", flush=True)
 
-    batches = shuffled_batches(splits.training, batch_size=BATCH_SIZE, seed=arguments.seed)
     net = train_digits(
-        batches,
-        steps_per_epoch=len(splits.training) // BATCH_SIZE,
+        _labelled_batches(training, arguments.seed),
+        steps_per_epoch=len(training) // BATCH_SIZE,
         epochs=arguments.epochs,
         seed=arguments.seed,
     )
@@ -62,8 +65,8 @@ def main() -> None:
         "accuracy_on": "the 10,000 MNIST test images, after the rounding to float16",
         "seed": arguments.seed,
         "epochs": arguments.epochs,
-        "training_images": len(splits.training),
-        "excluded_images": splits.excluded,
+        "training_images": len(training),
+        "excluded_images": loaded.left_out,
         "dataset": "mnist",
         "license": "Apache-2.0",
     }
@@ -136,13 +139,25 @@ def augment(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(net: DigitsNet, data: LabelledImages) -> float:
+def accuracy(net: DigitsNet, data: TrainingImages) -> float:
     """The fraction of ``data`` that ``net`` classifies as labelled."""
+    assert data.labels is not None
     hits = 0
     for start in range(0, len(data), 500):
-        part = data.part(start, start + 500)
-        hits += int((net(part.as_float())[1].argmax(dim=1) == part.labels).sum())
+        seen = net(data.part(start, start + 500).as_float())[1].argmax(dim=1)
+        hits += int((seen == data.labels[start : start + 500]).sum())
     return hits / len(data)
+
+
+def _labelled_batches(images: TrainingImages, seed: int) -> EpochBatches:
+    batches = epoch_batches(images, seed)
+
+    def epoch(number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch, labels in batches(number, BATCH_SIZE):
+            assert labels is not None
+            yield batch, labels
+
+    return epoch
 
 
 def _parse_arguments() -> argparse.Namespace:

@@ -65,6 +65,8 @@ class GeneratorSpec(Spec):
         license: SPDX identifier of code and weights.
         training_data: What it was trained on, and what was left out.
         weights_sha256: Hash of the weights it loads; part of what identifies its images.
+        fixed: Arguments that the factory gets beside its parameters, and that identify nothing,
+            such as where the weights lie.
     """
 
     resolution: tuple[int, int] | None = None
@@ -75,6 +77,11 @@ class GeneratorSpec(Spec):
     license: str = ""
     training_data: str = ""
     weights_sha256: str | None = None
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self, **arguments: Any) -> Any:
+        """Import the factory and call it with its fixed arguments too."""
+        return super().load(**self.fixed, **arguments)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,9 +91,28 @@ class GeneratorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSpec(Spec):
-    """How to train a generator; ``generator`` names its spec."""
+    """How to train a generator. ``factory(**parameters)`` returns a trainer.
 
-    generator: str
+    Attributes:
+        opens: ``"package.module:callable"``; ``callable(weights, **sampling)`` makes a generator
+            of the weights file (a path) that the trainer wrote.
+        sampling: JSON Schema of the parameters that such a generator has, by name.
+        likelihood: Whether such a generator has ``log_likelihood(images, batch)``.
+        license: SPDX identifier of the code.
+    """
+
+    opens: str
+    sampling: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    likelihood: bool = False
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.opens, str) or not _FACTORY.fullmatch(self.opens):
+            raise ValueError(
+                f"TrainerSpec {self.name!r}: opens is {self.opens!r}; "
+                "expected 'pkg.module:callable'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

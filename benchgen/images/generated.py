@@ -124,6 +124,7 @@ class GeneratedSource:
         self.stratified = self.spec.conditioning == "class"
         self.warnings: list[str] = []
         self._generator: Generator | None = None
+        self._most: int | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -143,18 +144,30 @@ class GeneratedSource:
     def read(self, indices: Sequence[int], batch_size: int) -> Iterator[ImageBatch]:
         """Sample the images at these indices.
 
+        Where a graphics card's memory does not suffice for a batch, from there on half as many
+        are sampled at once: an image does not depend on its batch.
+
         Raises:
             GeneratorError: If the generator raises, returns too few images, or breaks the
                 contract; names the plugin, the field and the first bad index.
         """
-        for start in range(0, len(indices), batch_size):
-            chosen = list(indices[start : start + batch_size])
+        start = 0
+        while start < len(indices):
+            chosen = list(indices[start : start + min(batch_size, self._most or batch_size)])
             labels = None
             if self.spec.conditioning == "class":
                 labels = noise.labels(self.seed, chosen, len(self.spec.classes))
+            try:
+                images = self._sample(chosen, labels)
+            except GeneratorError as error:
+                if not isinstance(error.__cause__, torch.cuda.OutOfMemoryError) or len(chosen) < 2:
+                    raise
+                self._take_fewer(len(chosen))
+                continue
+            start += len(chosen)
             yield ImageBatch(
                 indices=torch.tensor(chosen, dtype=torch.int64),
-                images=self._sample(chosen, labels),
+                images=images,
                 labels=labels,
                 names=tuple(str(index) for index in chosen),
             )
@@ -237,6 +250,14 @@ class GeneratedSource:
                 f"promises resolution {tuple(expected)}"
             )
         return converted
+
+    def _take_fewer(self, found: int) -> None:
+        self._most = found // 2
+        torch.cuda.empty_cache()
+        self.warnings.append(
+            f"{self.registered.id}: {self.device} has no memory for {found} images at once; "
+            f"sampled {self._most} at a time"
+        )
 
     def _warn(self, changed: str) -> None:
         message = f"{self.registered.id} changed global state ({changed}); it was restored"

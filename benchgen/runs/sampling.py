@@ -15,6 +15,7 @@ from benchgen.images.encode import png
 from benchgen.images.generated import GeneratedSource
 from benchgen.runs.environment import resolve_device
 from benchgen.runs.passes import Observer
+from benchgen.runs.sources import find_generator
 
 
 def sample_to_folder(
@@ -35,7 +36,7 @@ def sample_to_folder(
         SuiteError: If the folder holds images of something else.
         GeneratorError: If the generator fails; images written before stay.
     """
-    registered = host().find("generator", generator)
+    registered = find_generator(host(), generator, "sample")
     parameters = with_defaults(registered, {}, "sample")
     source = GeneratedSource(registered, parameters, seed=seed, device=resolve_device(device))
     _claim(out, source)

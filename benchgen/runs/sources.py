@@ -16,6 +16,7 @@ from benchgen.images.source import Source
 from benchgen.images.split import halves
 from benchgen.runs.documents import SourceKind, SourceRecord
 from benchgen.suite import GeneratorChoice, Images, ReferenceChoice
+from benchgen.training.weights import is_weights, open_weights
 
 Opened = tuple[Source, SourceRecord]
 
@@ -46,7 +47,7 @@ def open_images(
         UsageError: If it would run code that is not trusted.
         UnknownIdError: If it is neither a path nor a known id.
     """
-    if _is_own(plugins, "reference", choice.source):
+    if is_own(plugins, "reference", choice.source):
         return _open_own(choice, where, trust_code)
     _refuse_file_fields(choice, where)
     registered = plugins.find("reference", choice.source)
@@ -86,7 +87,7 @@ def open_real(plugins: Host, choice: ReferenceChoice, trust_code: bool) -> Opene
     if choice.real in (None, "none"):
         return None
     named: dict[str, Any] = {"source": choice.real}
-    if _is_own(plugins, "reference", str(choice.real)):
+    if is_own(plugins, "reference", str(choice.real)):
         named["background"] = choice.background
     images = Images(**named)
     return open_images(plugins, images, "reference.real", trust_code=trust_code)
@@ -95,22 +96,57 @@ def open_real(plugins: Host, choice: ReferenceChoice, trust_code: bool) -> Opene
 def open_generator(
     plugins: Host, choice: GeneratorChoice, where: str, seed: int, device: str, trust_code: bool
 ) -> Opened:
-    """A row's images: a registered generator's, or the user's own."""
-    if _is_own(plugins, "generator", choice.source):
+    """A row's images: those of a registered generator, of a weights file, or the user's own."""
+    of_weights = is_weights(choice.source)
+    if not of_weights and is_own(plugins, "generator", choice.source):
         source, record = _open_own(choice, where, trust_code)
         stem = slug(choice.name or _stem(choice.source))
         return source, record.model_copy(update={"name": stem})
     _refuse_file_fields(choice, where)
-    registered = plugins.find("generator", choice.source)
+    registered = find_generator(plugins, choice.source, where)
     parameters = with_defaults(registered, choice.params, where)
-    name = slug(choice.name or registered.spec.name)
-    return _generated(registered, parameters, seed, device, name)
+    name = slug(choice.name or (_stem(choice.source) if of_weights else registered.spec.name))
+    generated, record = _generated(registered, parameters, seed, device, name)
+    # A file is known by where it lies, as images are; its hash is in the fingerprint.
+    return generated, record.model_copy(update={"id": choice.source} if of_weights else {})
+
+
+def find_generator(plugins: Host, text: str, where: str) -> Registered:
+    """The generator that has an id, or that a weights file is.
+
+    Raises:
+        UnknownIdError: Nothing has that id.
+        SuiteError: There is no such file.
+        WeightsError: The file is damaged, or has no model card.
+        PluginError: The generator's distribution, or the file's trainer, is not to be had.
+    """
+    if not is_weights(text):
+        return plugins.find("generator", text)
+    if _is_missing(text):
+        raise SuiteError(
+            f"{where}: there is nothing at {text}; expected a file that `benchgen train` wrote"
+        )
+    return open_weights(plugins, text)
 
 
 def open_noise(plugins: Host, like: Source, seed: int, device: str) -> Opened:
     """Noise of the size and colour of another source's first readable image."""
     registered = plugins.find("generator", NOISE)
     return _generated(registered, _shape(like), seed, device, "noise")
+
+
+def is_own(plugins: Host, kind: str, text: str) -> bool:
+    """Whether images are the user's: at a path, or from a callable.
+
+    A known id goes before a path; ``./name`` is never an id.
+    """
+    if _looks_like_path(text) or is_callable_name(text):
+        return True
+    try:
+        plugins.find(kind, text)
+    except UnknownIdError:
+        return Path(text).exists()
+    return False
 
 
 def slug(name: str) -> str:
@@ -211,20 +247,6 @@ def _halved(record: SourceRecord, half: Source) -> SourceRecord:
             "description": f"one stratified half of {record.size} images",
         }
     )
-
-
-def _is_own(plugins: Host, kind: str, text: str) -> bool:
-    """Whether images are the user's: at a path, or from a callable.
-
-    A known id goes before a path; ``./name`` is never an id.
-    """
-    if _looks_like_path(text) or is_callable_name(text):
-        return True
-    try:
-        plugins.find(kind, text)
-    except UnknownIdError:
-        return Path(text).exists()
-    return False
 
 
 def _looks_like_path(text: str) -> bool:

@@ -14,6 +14,7 @@ from benchgen.images.generated import GeneratedSource
 from benchgen.suite import Suite
 
 SIZES = (1, 7, 256)
+MODELS = ("mnist-vae", "mnist-gan")
 
 
 def images(model: str, batch_size: int, order: list[int]) -> Tensor:
@@ -24,7 +25,7 @@ def images(model: str, batch_size: int, order: list[int]) -> Tensor:
     return rows[torch.argsort(where)].int()
 
 
-@pytest.mark.parametrize("model", ["vae", "gan"])
+@pytest.mark.parametrize("model", MODELS)
 def test_images(model: str) -> None:
     straight = list(range(256))
     standard = images(model, 256, straight)
@@ -39,9 +40,11 @@ def test_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = {}
     for batch_size in SIZES:
         monkeypatch.setenv("BENCHGEN_CACHE", str(tmp_path / f"cache-{batch_size}"))
-        suite = Suite.bundled().replace(n=300, execution={"batch_size": batch_size}, measures=[])
+        suite = Suite.bundled().replace(
+            n=300, execution={"batch_size": batch_size}, measures=[], generators=list(MODELS)
+        )
         results[batch_size] = benchgen.run(suite, tmp_path / f"run-{batch_size}")
-    for row in ("vae", "gan"):
+    for row in MODELS:
         for metric in ("fid", "fid-corrected", "kid", "is"):
             standard = results[256][row].record(metric)
             assert standard.value is not None

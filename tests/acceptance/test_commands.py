@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -44,26 +45,30 @@ def test_help_is_quick() -> None:
     assert min(took) < 0.5
 
 
+MODELS = ("gan", "vae", "ppca")
+
+
 def test_the_main_job(benchgen_command: Command, tmp_path: Path) -> None:
     """`benchgen run` with no arguments: the ceiling is first, the floor last, beyond doubt."""
     started = time.perf_counter()
     outcome = benchgen_command("run")
     assert outcome.code == 0, outcome.err
-    assert time.perf_counter() - started < 180
+    assert time.perf_counter() - started < 240
     (directory,) = (tmp_path / "here" / "runs").iterdir()
     run = benchgen.Run(directory)
-    assert list(run) == ["vae", "gan", "real", "noise"]
+    assert list(run) == [*MODELS, "real", "noise"]
     for metric in ("fid", "kid"):
         low = {row: run[row].record(metric).interval or (0, 0) for row in run}
-        assert low["real"][1] < min(low["gan"][0], low["vae"][0])
-        assert low["noise"][0] > max(low["gan"][1], low["vae"][1])
+        assert low["real"][1] < min(low[model][0] for model in MODELS)
+        assert low["noise"][0] > max(low[model][1] for model in MODELS)
     corrected = run["real"].record("fid-corrected").interval
     assert corrected is not None
     assert corrected[0] < 0 < corrected[1]
-    for row in ("vae", "gan"):
+    for row in MODELS:
         assert run[row].document.source.index_pure
         columns = run[row].columns
-        assert (columns["label"] == columns["class@digits"]).mean() > 0.95
+        least = 0.6 if row == "ppca" else 0.9
+        assert (columns["label"] == columns["class@digits"]).mean() > least
     report = json.loads((directory / "report" / "report.json").read_text())
     assert all(board["lines"] for board in report["boards"])
 
@@ -126,10 +131,10 @@ def test_sample_writes_goes_on_and_refuses_another_seed(
     benchgen_command: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "samples"
-    assert benchgen_command("sample", "vae", "-n", "5", "-o", out).code == 0
+    assert benchgen_command("sample", "mnist-vae", "-n", "5", "-o", out).code == 0
     first = (out / "0000003.png").read_bytes()
     (out / "0000003.png").unlink()
-    outcome = benchgen_command("sample", "vae", "-n", "8", "-o", out, "--batch-size", "2")
+    outcome = benchgen_command("sample", "mnist-vae", "-n", "8", "-o", out, "--batch-size", "2")
     assert outcome.code == 0
     assert "8 images (4 new)" in outcome.out
     before, after = (
@@ -139,9 +144,9 @@ def test_sample_writes_goes_on_and_refuses_another_seed(
     rows = list(csv.DictReader((out / "samples.csv").open()))
     assert [row["file"] for row in rows] == [f"{i:07d}.png" for i in range(8)]
     assert all(row["label"] in "0123456789" for row in rows)
-    outcome = benchgen_command("sample", "vae", "-n", "8", "-o", out, "--seed", "1")
+    outcome = benchgen_command("sample", "mnist-vae", "-n", "8", "-o", out, "--seed", "1")
     assert outcome.code == 2
-    assert "holds samples of benchgen/vae with seed 0" in outcome.err
+    assert "holds samples of benchgen/mnist-vae with seed 0" in outcome.err
 
 
 def _save(data: bytes, folder: Path) -> Path:
@@ -163,5 +168,16 @@ def test_the_default_suite_shrinks_without_reference_models(
     host.cache_clear()
     outcome = benchgen_command("run", "-n", "60", "-o", tmp_path / "run")
     assert outcome.code == 0, outcome.err
-    assert "left out benchgen/vae" in outcome.err
+    assert "left out benchgen/mnist-vae" in outcome.err
     assert json.loads((tmp_path / "run" / "run.json").read_text())["rows"] == ["real", "noise"]
+
+
+def test_threads_that_wait_do_not_spin_for_long(
+    benchgen_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert benchgen_command("ls", "suites").code == 0
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert benchgen_command("ls", "suites").code == 0
+    assert os.environ["GOMP_SPINCOUNT"] == "7"

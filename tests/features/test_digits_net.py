@@ -12,7 +12,10 @@ from torch import Tensor
 
 from benchgen.features.digits import FEATURE_WIDTH, WEIGHTS, DigitsNet, load_digits_net
 from benchgen.features.train_digits import accuracy, augment, train_digits
-from reference_models.data import embedded_digits, mnist_part
+from benchgen.images.datasets import load_mnist
+from benchgen.images.embedded import load_digits
+from benchgen.images.source import Source
+from benchgen.training.images import TrainingImages
 
 MNIST_ROOT = os.environ.get("BENCHGEN_MNIST_ROOT", "")
 
@@ -66,18 +69,18 @@ def test_weights_are_small_half_precision_and_say_where_they_come_from() -> None
 
 @needs_embedded_digits
 def test_accuracy_on_digits_left_out_of_training(net: DigitsNet) -> None:
-    assert accuracy(net, embedded_digits()) >= 0.99
+    assert accuracy(net, _digits()) >= 0.99
 
 
 @needs_mnist
 def test_accuracy_on_the_mnist_test_set(net: DigitsNet) -> None:
-    assert accuracy(net, mnist_part(MNIST_ROOT, train=False)) >= 0.993
+    assert accuracy(net, _all(load_mnist("reference", root=MNIST_ROOT, download=False))) >= 0.993
 
 
 @needs_embedded_digits
 def test_feature_covariance_has_full_rank(net: DigitsNet) -> None:
     with torch.no_grad():
-        features, _ = net(embedded_digits().part(0, 2000).as_float())
+        features, _ = net(_digits().part(0, 2000).as_float())
     eigenvalues = torch.linalg.eigvalsh(torch.cov(features.double().T))
     assert eigenvalues[0] > 1e-6 * eigenvalues[-1]
 
@@ -117,3 +120,15 @@ def _trained(seed: int) -> dict[str, Tensor]:
             yield torch.rand(8, 1, 28, 28, generator=generator), torch.arange(8)
 
     return train_digits(data, steps_per_epoch=2, epochs=2, seed=seed).state_dict()
+
+
+def _digits() -> TrainingImages:
+    """All 5,000 embedded digits."""
+    halves = [_all(load_digits(part)) for part in ("reference", "held-out")]  # type: ignore[arg-type]
+    labels = [half.labels for half in halves if half.labels is not None]
+    return TrainingImages(torch.cat([half.images for half in halves]), torch.cat(labels))
+
+
+def _all(source: Source) -> TrainingImages:
+    (batch,) = source.read(range(source.size or 0), source.size or 0)
+    return TrainingImages(batch.images[:, :1], batch.labels)

@@ -83,6 +83,32 @@ def test_large_images_pass_few_at_once() -> None:
     assert seen == [1, 1, 1]
 
 
+def test_a_full_graphics_card_gets_half_as_many_at_once() -> None:
+    seen: list[int] = []
+
+    def forward(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        if len(images) > 20:
+            raise torch.cuda.OutOfMemoryError("full")
+        return means(images)
+
+    extractor = NetworkExtractor(features_only(forward), PLAIN, "cpu", 3, {})
+    images = photos(70, 4, 4)
+    torch.testing.assert_close(extractor(images).features, means(images.float()))
+    assert seen == [64, 32, 16, 16, 16, 16, 6]
+    extractor(images[:20])
+    assert seen[-2:] == [16, 4]
+
+
+def test_a_card_too_small_for_one_image_is_an_error() -> None:
+    def forward(images: Tensor) -> Tensor:
+        raise torch.cuda.OutOfMemoryError("full")
+
+    extractor = NetworkExtractor(features_only(forward), PLAIN, "cpu", 3, {})
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        extractor(photos(3, 4, 4))
+
+
 def test_a_network_of_fixed_batch_is_filled_up() -> None:
     seen: list[int] = []
 

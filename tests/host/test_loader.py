@@ -29,8 +29,8 @@ def test_bundled_plugins_are_active() -> None:
     assert plugin("benchgen/reference_models").state == "active"
     assert {r.id for r in host().all("generator")} >= {
         "benchgen/noise",
-        "benchgen/vae",
-        "benchgen/gan",
+        "benchgen/mnist-vae",
+        "benchgen/mnist-gan",
     }
 
 
@@ -166,7 +166,7 @@ def test_a_broken_plugin_is_fatal_only_where_it_is_asked_for(
     install_plugin: InstallPlugin,
 ) -> None:
     install_plugin("bad", "import no_such_module_at_all")
-    assert host().find("generator", "gan").id == "benchgen/gan"
+    assert host().find("generator", "mnist-gan").id == "benchgen/mnist-gan"
     with pytest.raises(PluginError, match="no_such_module_at_all"):
         host().find("generator", "bad/thing")
 

@@ -150,3 +150,29 @@ def test_the_fingerprint_follows_what_decides_the_images() -> None:
     assert base.fingerprint == source(honest).fingerprint
     assert base.fingerprint != source(honest, weights_sha256="ab").fingerprint
     assert base.fingerprint != source(honest, version="2").fingerprint
+
+
+def test_a_full_graphics_card_gets_half_as_many_at_once() -> None:
+    asked: list[int] = []
+
+    def sample(batch: SampleBatch) -> Tensor:
+        asked.append(len(batch))
+        if len(batch) > 3:
+            raise torch.cuda.OutOfMemoryError("full")
+        return honest(batch)
+
+    small = source(sample)
+    assert torch.equal(images_of(small, 20, 10), images_of(source(honest), 20, 10))
+    assert asked == [10, 5, *[2] * 10]
+    assert small.warnings == [
+        f"acme/model: cpu has no memory for {n} images at once; sampled {n // 2} at a time"
+        for n in (10, 5)
+    ]
+
+
+def test_a_card_too_small_for_one_image_is_an_error() -> None:
+    def sample(batch: SampleBatch) -> Tensor:
+        raise torch.cuda.OutOfMemoryError("full")
+
+    with pytest.raises(GeneratorError, match="OutOfMemoryError while sampling images 0 to 0: full"):
+        images_of(source(sample), 4, 4)

@@ -113,22 +113,22 @@ def test_another_size_has_no_likelihood(
 
 
 def test_classes_are_scored_against_their_own_reference(tmp_path: Path) -> None:
-    asked = suite("digits", generators=["gan"], metrics=["kid", "fid", "is"], per_class=True)
+    asked = suite("digits", generators=["mnist-gan"], metrics=["kid", "fid", "is"], per_class=True)
     run = benchgen.run(asked, tmp_path / "run")
-    groups = run["gan"].document.groups
+    groups = run["mnist-gan"].document.groups
     assert sorted(groups) == [str(digit) for digit in range(10)]
     for records in groups.values():
         assert {(r.metric, r.n) for r in records} == {("kid", 12), ("fid", 12), ("is", 12)}
         assert {r.m for r in records} == {250, None}
     # An image of another class than its reference is far from it.
-    whole = run["gan"].document.estimates[0].value
+    whole = run["mnist-gan"].document.estimates[0].value
     assert whole is not None
     assert all(r.value is not None and r.value < 0.1 for rs in groups.values() for r in rs[:1])
     assert run["noise"].document.groups == {}
     assert any("no values per class" in text for text in run["noise"].document.warnings)
     assert "Within classes" in run.report.read_text()
     again = benchgen.run(asked, tmp_path / "run")
-    assert again["gan"].document.groups == groups
+    assert again["mnist-gan"].document.groups == groups
 
 
 def test_copies_of_training_images_are_found(tmp_path: Path) -> None:

@@ -8,15 +8,17 @@ import pytest
 import torch
 from benchgen_efficientnet_lite import benchgen_extractors
 from benchgen_efficientnet_lite import extractor as module
-from benchgen_efficientnet_lite.extractor import EfficientNetLite0Extractor, load
+from benchgen_efficientnet_lite.extractor import load
 
 from benchgen.errors import UsageError, WeightsError
+from benchgen.features import network
+from benchgen.features.network import NetworkExtractor
 from benchgen.host.loader import host
 from benchgen.images.resize import Rule
 
 
 @pytest.fixture(scope="module")
-def extractor() -> EfficientNetLite0Extractor:
+def extractor() -> NetworkExtractor:
     return load("cpu")
 
 
@@ -28,7 +30,7 @@ def photos(n: int, height: int, width: int) -> torch.Tensor:
     return large.clamp(0, 255).round().to(torch.uint8)
 
 
-def test_rows_and_logits(extractor: EfficientNetLite0Extractor) -> None:
+def test_rows_and_logits(extractor: NetworkExtractor) -> None:
     found = extractor(photos(3, 40, 60))
     assert found.features.shape == (3, extractor.d) == (3, 1280)
     assert found.logits is not None
@@ -37,16 +39,16 @@ def test_rows_and_logits(extractor: EfficientNetLite0Extractor) -> None:
 
 
 def test_rows_come_in_order_over_chunks(
-    extractor: EfficientNetLite0Extractor, monkeypatch: pytest.MonkeyPatch
+    extractor: NetworkExtractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = photos(3, 40, 40)
     whole = extractor(images).features
-    monkeypatch.setattr(module, "_CHUNK_CPU", 2)
+    monkeypatch.setattr(network, "_MOST_IMAGES", 2)
     torch.testing.assert_close(extractor(images).features, whole, rtol=1e-4, atol=1e-4)
     assert extractor(images[:0]).features.shape == (0, 1280)
 
 
-def test_a_drawn_object_is_recognised(extractor: EfficientNetLite0Extractor) -> None:
+def test_a_drawn_object_is_recognised(extractor: NetworkExtractor) -> None:
     """A red disc with a green stalk is no photograph, but the network knows fruit and balls."""
     y, x = torch.meshgrid(torch.arange(224), torch.arange(224), indexing="ij")
     image = torch.full((3, 224, 224), 255, dtype=torch.uint8)

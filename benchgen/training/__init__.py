@@ -1,0 +1,1 @@
+"""Training generators: data, validation by FID, checkpoints, and the model card."""

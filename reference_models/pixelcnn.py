@@ -1,0 +1,298 @@
+"""A class-conditional gated PixelCNN: one pixel after the other, each from all before it.
+
+Rows above are seen by a vertical stack of convolutions, pixels to the left by a horizontal one,
+which the vertical one feeds; so no pixel before is out of sight. A pixel is drawn from a mixture
+of discretised logistics, hence the likelihood is exact, in bits per dimension of 8-bit images.
+
+Sampling keeps what each layer has computed: the vertical stack once a row, the horizontal one
+once a pixel. So a step costs a step, not a pass over the whole image.
+
+Papers: van den Oord et al. 2016a (PixelRNN), 2016b (gates, the two stacks, conditioning);
+Salimans et al. 2017 (the mixture of discretised logistics); Ramachandran et al. 2017 (caching);
+Yu and Koltun 2016 (dilation).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reference_models.checkpoint import load_weights, read_config
+from reference_models.labels import drop, or_any
+from reference_models.noise import Noise
+from reference_models.pixel_distributions import draw, mixture_log_prob, parameter_count, scaled
+from reference_models.training import AveragedRecipe, cosine, optimize, set_learning_rate
+
+FAMILY = "pixelcnn"
+_ABOVE = (2, 5)  # rows and columns that the first vertical layer sees, above the pixel's row
+_LEFT = 3  # pixels that the first horizontal layer sees
+
+Choose = Callable[[int, int, Tensor], Tensor]
+"""(row, column, parameters [B, P]) -> the pixels there, uint8 [B, C]."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The architecture: one layer for each dilation."""
+
+    shape: tuple[int, int, int] = (1, 28, 28)
+    classes: int = 10
+    width: int = 32
+    dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4, 1, 2, 1)
+    components: int = 10
+
+
+def load(path: str | Path) -> "PixelCNN":
+    """The model stored at ``path``, in eval mode."""
+    model = PixelCNN(read_config(path, FAMILY, Config))
+    load_weights(path, model)
+    return model
+
+
+class PixelCNN(nn.Module):
+    """Levels so far, and a label, to the distribution of each pixel."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        channels, width = config.shape[0], config.width
+        # One channel more, of ones: so the border is unlike a pixel of middle gray.
+        self.above = nn.Conv2d(channels + 1, width, _ABOVE)
+        self.left = nn.Conv2d(channels + 1, width, (1, _LEFT))
+        self.layers = nn.ModuleList(
+            Layer(width, dilation, config.classes + 1) for dilation in config.dilations
+        )
+        self.leave = nn.Sequential(
+            nn.SiLU(),
+            nn.Conv2d(width, 2 * width, 1),
+            nn.SiLU(),
+            nn.Conv2d(2 * width, parameter_count(channels, config.components), 1),
+        )
+
+    def forward(self, levels: Tensor, labels: Tensor) -> Tensor:
+        """Parameters [B, H, W, P] of every pixel's mixture, given all pixels before it.
+
+        Args:
+            levels: uint8 [B, C, H, W].
+            labels: int64 [B].
+        """
+        seen = self._seen(levels)
+        rows, columns = _ABOVE
+        side = columns // 2
+        vertical = self.above(F.pad(seen, (side, side, rows, 0))[:, :, :-1])
+        horizontal = self.left(F.pad(seen, (_LEFT, 0))[..., :-1])
+        for layer in self.layers:
+            vertical, horizontal = layer(vertical, horizontal, labels)
+        out: Tensor = self.leave(horizontal)
+        return out.permute(0, 2, 3, 1)
+
+    @torch.no_grad()
+    def sample(
+        self, noise: Noise, labels: Tensor | None = None, *, temperature: float = 1.0
+    ) -> Tensor:
+        """Images uint8 [B, C, H, W]; each depends on its own noise and label alone.
+
+        Args:
+            noise: gives uniform noise [B, H, W, C + 1].
+            labels: classes, int64 [B], or None for images of any class.
+            temperature: below 1 likelier pixels are drawn more often.
+        """
+        channels, height, width = self.config.shape
+        uniforms = noise.uniform(height, width, channels + 1)
+        labels = or_any(labels, len(uniforms), self.config.classes, uniforms.device)
+
+        def choose(row: int, column: int, parameters: Tensor) -> Tensor:
+            return draw(parameters, uniforms[:, row, column], temperature)
+
+        return self.scan(labels, choose)
+
+    @torch.no_grad()
+    def log_likelihood(self, images: Tensor, labels: Tensor | None, noise: Noise) -> Tensor:
+        """Log p(image), exact, nats, float64 [B], of uint8 images [B, C, H, W]."""
+        labels = or_any(labels, len(images), self.config.classes, images.device)
+        return self.log_prob(images, labels).double()
+
+    def log_prob(self, levels: Tensor, labels: Tensor) -> Tensor:
+        """Log p(image | label), nats, float32 [B], of uint8 images [B, C, H, W]."""
+        parameters = self(levels, labels)
+        return mixture_log_prob(parameters, levels.permute(0, 2, 3, 1)).sum(dim=(1, 2))
+
+    @torch.no_grad()
+    def scan(self, labels: Tensor, choose: Choose) -> Tensor:
+        """Images uint8 [B, C, H, W], pixel by pixel as ``choose`` says, without recomputing."""
+        height, width = self.config.shape[1:]
+        levels = torch.zeros(len(labels), *self.config.shape, dtype=torch.uint8)
+        levels = levels.to(labels.device)
+        stacks = _Stacks(self, labels)
+        for row in range(height):
+            stacks.begin_row(self._seen(levels[:, :, max(0, row - _ABOVE[0]) : row]))
+            pixel = None
+            for column in range(width):
+                parameters = stacks.next(pixel)
+                chosen = choose(row, column, parameters)
+                levels[:, :, row, column] = chosen
+                pixel = self._seen(chosen[:, :, None, None]).flatten(1)
+        return levels
+
+    def _seen(self, levels: Tensor) -> Tensor:
+        """Levels [B, C, H, W] as the layers take them: scaled, and a channel of ones."""
+        values = scaled(levels).to(self.left.weight.dtype)
+        return torch.cat([values, torch.ones_like(values[:, :1])], dim=1)
+
+
+class Layer(nn.Module):
+    """One gated layer of both stacks, each with a shortcut."""
+
+    def __init__(self, width: int, dilation: int, kinds: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.vertical = nn.Conv2d(width, 2 * width, (2, 3), dilation=dilation)
+        self.horizontal = nn.Conv2d(width, 2 * width, (1, 2), dilation=dilation)
+        self.link = nn.Conv2d(width, 2 * width, 1)
+        self.leave = nn.Conv2d(width, width, 1)
+        self.told = nn.Embedding(kinds, 4 * width)
+        nn.init.normal_(self.told.weight, std=0.05)
+
+    def forward(
+        self, vertical: Tensor, horizontal: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Both stacks [B, width, H, W], one layer on."""
+        told_vertical, told_horizontal = self.told(labels)[:, :, None, None].chunk(2, dim=1)
+        by = self.dilation
+        seen = self.vertical(F.pad(vertical, (by, by, by, 0))) + told_vertical
+        vertical = vertical + _gate(seen, 1)
+        seen = self.horizontal(F.pad(horizontal, (by, 0))) + self.link(vertical) + told_horizontal
+        return vertical, horizontal + self.leave(_gate(seen, 1))
+
+
+class _Stacks:
+    """What both stacks hold while an image grows: all rows of one, this row of the other."""
+
+    def __init__(self, model: PixelCNN, labels: Tensor) -> None:
+        self._model = model
+        self._layers = [_LayerSoFar(layer, labels) for layer in model.layers]  # type: ignore[arg-type]
+        self._left = model.left.weight.permute(0, 3, 2, 1).flatten(1)
+        self._leave = [
+            (linear.weight.flatten(1), linear.bias)
+            for linear in model.leave
+            if isinstance(linear, nn.Conv2d)
+        ]
+
+    def begin_row(self, above: Tensor) -> None:
+        """Start a row; ``above`` [B, C + 1, up to 2, W] are the rows of pixels before it."""
+        rows, columns = _ABOVE
+        side = columns // 2
+        if above.shape[2] == 0:
+            above = F.pad(above, (0, 0, rows, 0))
+        above = F.pad(above, (side, side, rows - above.shape[2], 0))
+        vertical = self._model.above(above)
+        for layer in self._layers:
+            vertical = layer.begin_row(vertical)
+        self._pixels = [above.new_zeros(above.shape[:2])] * _LEFT
+
+    def next(self, pixel: Tensor | None) -> Tensor:
+        """The parameters [B, P] of the next pixel; ``pixel`` [B, C + 1] is the one before."""
+        if pixel is not None:
+            self._pixels = [*self._pixels[1:], pixel]
+        horizontal = F.linear(torch.cat(self._pixels, dim=1), self._left, self._model.left.bias)
+        for layer in self._layers:
+            horizontal = layer.next(horizontal)
+        for weight, bias in self._leave:
+            horizontal = F.linear(F.silu(horizontal), weight, bias)
+        return horizontal
+
+
+class _LayerSoFar:
+    """One layer's part of :class:`_Stacks`."""
+
+    def __init__(self, layer: Layer, labels: Tensor) -> None:
+        self._layer, self._by = layer, layer.dilation
+        told_vertical, told_horizontal = layer.told(labels).chunk(2, dim=1)
+        self._told_vertical = told_vertical[:, :, None, None]
+        self._told_horizontal = told_horizontal[:, :, None, None]
+        self._before, self._here = layer.horizontal.weight[:, :, 0].unbind(dim=-1)
+        self._both = torch.cat([self._before, self._here], dim=1)
+        self._leave = layer.leave.weight.flatten(1)
+        self._rows: list[Tensor] = []
+        self._row: list[Tensor] = []
+
+    def begin_row(self, vertical: Tensor) -> Tensor:
+        """This layer's input of the vertical stack [B, width, 1, W] to its output."""
+        by = self._by
+        self._rows = [*self._rows[-by:], vertical]  # no layer looks further up than its dilation
+        higher = self._rows[0] if len(self._rows) > by else torch.zeros_like(vertical)
+        both = F.pad(torch.cat([higher, vertical], dim=2), (by, by))
+        layer = self._layer.vertical
+        seen = F.conv2d(both, layer.weight, layer.bias, dilation=(1, by)) + self._told_vertical
+        vertical = vertical + _gate(seen, 1)
+        linked = self._layer.link(vertical) + self._told_horizontal
+        bias = self._layer.horizontal.bias
+        assert bias is not None
+        self._linked = (linked[:, :, 0] + bias[:, None]).permute(2, 0, 1).contiguous()
+        self._row = []
+        return vertical
+
+    def next(self, horizontal: Tensor) -> Tensor:
+        """This layer's input of the horizontal stack [B, width], at the next pixel."""
+        column = len(self._row)
+        self._row.append(horizontal)
+        if column >= self._by:
+            both = torch.cat([self._row[column - self._by], horizontal], dim=1)
+            seen = torch.addmm(self._linked[column], both, self._both.T)
+        else:
+            seen = torch.addmm(self._linked[column], horizontal, self._here.T)
+        return horizontal + F.linear(_gate(seen, 1), self._leave, self._layer.leave.bias)
+
+
+def _gate(seen: Tensor, dim: int) -> Tensor:
+    content, gate = seen.chunk(2, dim=dim)
+    return torch.tanh(content) * torch.sigmoid(gate)
+
+
+class PixelCNNRecipe(AveragedRecipe):
+    """Maximum likelihood with Adam; what is kept is the moving average.
+
+    Args:
+        config: The architecture.
+        label_dropout: Share of labels replaced by "any class".
+        average_decay: Of the moving average of the weights.
+    """
+
+    network: PixelCNN
+    epochs = 10
+    batch_size = 32
+    validate_every = 5
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        learning_rate: float = 1e-3,
+        label_dropout: float = 0.1,
+        average_decay: float = 0.999,
+    ) -> None:
+        super().__init__(PixelCNN(config), average_decay)
+        self.config = config
+        self.learning_rate, self.label_dropout = learning_rate, label_dropout
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=learning_rate, betas=(0.95, 0.9995)
+        )
+        self.optimizers = [self.optimizer]
+
+    def begin(self, epoch: int, epochs: int) -> None:
+        """The learning rate falls along a half cosine."""
+        set_learning_rate(self.optimizer, self.learning_rate * cosine(epoch, epochs))
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One step up the likelihood; reports bits per dimension."""
+        labels = drop(labels, self.label_dropout, self.config.classes)
+        levels = (images * 255).round().to(torch.uint8)
+        with self.autocast():
+            loss = -self.network.log_prob(levels, labels).mean()
+        optimize(self.optimizer, loss, most=100.0)
+        self.average.update(self.network)
+        return {"bits/dim": loss / (levels[0].numel() * math.log(2))}

@@ -1,0 +1,80 @@
+"""Rebuild what benchgen publishes of its bundled models: comparisons and sample sheets.
+
+    python reports/rebuild.py [digits shapes]
+
+Runs the bundled suites, puts each report into ``reports/<suite>/`` (HTML, PNG, JSON, CSV and
+Markdown), and draws the sheets of ``docs/models.md`` into ``docs/images/``: a row for each family,
+two columns for each class, then four without a class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+import benchgen
+from benchgen.images.pixels import to_uint8
+from reference_models.noise import SeededNoise
+from reference_models.plugin import FAMILIES, WEIGHTS
+
+ROOT = Path(__file__).parents[1]
+SUITES = {"digits": "mnist", "shapes": "shapes"}
+"""Each bundled suite, and the data that its models were trained on."""
+ENLARGED, GAP, OF_ANY_CLASS = 2, 2, 4
+
+
+def main() -> None:
+    """Rebuild what the command line names."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="default: all")
+    wanted = parser.parse_args().suites or list(SUITES)
+    if unknown := sorted(set(wanted) - SUITES.keys()):
+        parser.error(f"no suite is called {unknown[0]!r}; known: {', '.join(SUITES)}")
+    for suite in wanted:
+        publish(suite, ROOT / "reports" / suite)
+        sheet(SUITES[suite]).save(ROOT / "docs" / "images" / f"models-{SUITES[suite]}.png")
+
+
+def publish(suite: str, out: Path) -> None:
+    """Run a bundled suite and put its report into ``out``, which is replaced."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = benchgen.run(suite, Path(folder) / "run")
+        if run.failures:
+            raise SystemExit(f"{suite}: {run.failures}")
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(run.report.parent, out)
+
+
+def sheet(data: str) -> Image.Image:
+    """Samples of every family that was trained on ``data``, the same noise and labels for each."""
+    rows = [
+        torch.cat(list(_samples(WEIGHTS / f"{data}-{f.name}.safetensors", f))) for f in FAMILIES
+    ]
+    height, width = rows[0].shape[2:]
+    across, down = len(rows[0]), len(rows)
+    drawn = torch.full((3, down * (height + GAP) + GAP, across * (width + GAP) + GAP), 255)
+    for at, images in enumerate(rows):
+        for place, image in enumerate(images):
+            top, left = GAP + at * (height + GAP), GAP + place * (width + GAP)
+            drawn[:, top : top + height, left : left + width] = image
+    picture = Image.fromarray(drawn.to(torch.uint8).permute(1, 2, 0).numpy())
+    size = (picture.width * ENLARGED, picture.height * ENLARGED)
+    return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def _samples(path: Path, family: object) -> tuple[Tensor, Tensor]:
+    """uint8: two of each class, and some of any class."""
+    model = family.module.load(path)  # type: ignore[attr-defined]
+    labels = torch.arange(model.config.classes).repeat_interleave(2)
+    of_class = model.sample(SeededNoise(len(labels), seed=1), labels)
+    return to_uint8(of_class), to_uint8(model.sample(SeededNoise(OF_ANY_CLASS, seed=2)))
+
+
+if __name__ == "__main__":
+    main()

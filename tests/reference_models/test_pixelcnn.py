@@ -1,0 +1,102 @@
+"""The PixelCNN: what sees what, and that caching changes nothing but the time."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from reference_models.noise import SeededNoise
+from reference_models.pixel_distributions import draw
+from reference_models.pixelcnn import Config, PixelCNN
+
+SMALL = {"width": 12, "dilations": (1, 2, 4, 1), "components": 3}
+
+
+def _model(shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> PixelCNN:
+    torch.manual_seed(0)
+    model = PixelCNN(Config(shape=shape, classes=4, **SMALL)).to(dtype).eval()  # type: ignore[arg-type]
+    with torch.no_grad():  # so that labels matter, as after training
+        for layer in model.layers:
+            layer.told.weight.mul_(10)  # type: ignore[union-attr, operator]
+    return model
+
+
+def _levels(count: int, shape: tuple[int, int, int]) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (count, *shape), generator=generator).to(torch.uint8)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 8)])
+def test_a_pixel_sees_all_before_it_and_nothing_else(shape: tuple[int, int, int]) -> None:
+    model, levels, labels = _model(shape), _levels(1, shape), torch.zeros(1, dtype=torch.int64)
+    with torch.no_grad():
+        plain = model(levels, labels)
+        for row, column in itertools.product(range(shape[1]), range(shape[2])):
+            changed = levels.clone()
+            changed[:, :, row, column] = 255 - changed[:, :, row, column]
+            moved = ((model(changed, labels) - plain).abs().amax(-1) > 0)[0].flatten()
+            place = row * shape[2] + column
+            assert not moved[: place + 1].any()
+            if column + 1 < shape[2]:
+                assert moved[place + 1]
+            if row + 1 < shape[1]:
+                below = place + shape[2]
+                assert moved[max(below - column, below - 2) : below + 1].all()
+
+
+def test_no_pixel_before_is_out_of_sight() -> None:
+    shape = (1, 8, 8)
+    model, levels, labels = _model(shape), _levels(1, shape), torch.zeros(1, dtype=torch.int64)
+    values = model._seen(levels).requires_grad_()
+    model._seen = lambda _: values  # type: ignore[method-assign]
+    (gradient,) = torch.autograd.grad(model(levels, labels)[0, -1, -1].sum(), values)
+    seen = gradient[0, 0] != 0
+    assert seen.flatten()[:-1].all()
+    assert not seen[-1, -1]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 8)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cached_parameters_are_those_of_a_whole_pass(
+    shape: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    model, levels, labels = _model(shape, dtype), _levels(3, shape), torch.arange(3)
+    found = torch.empty(3, *shape[1:], 0)
+    rows: list[Tensor] = []
+
+    def follow(row: int, column: int, parameters: Tensor) -> Tensor:
+        rows.append(parameters)
+        return levels[:, :, row, column]
+
+    assert torch.equal(model.scan(labels, follow), levels)
+    found = torch.stack(rows, dim=1).unflatten(1, shape[1:])
+    with torch.no_grad():
+        expected = model(levels, labels)
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "share"), [(torch.float32, 0.95), (torch.float64, 1.0)])
+def test_cached_and_naive_sampling_agree(dtype: torch.dtype, share: float) -> None:
+    shape = (1, 8, 8)
+    model, labels = _model(shape, dtype), torch.arange(40) % 4
+    cached = model.sample(SeededNoise(40), labels)
+    uniforms = SeededNoise(40).uniform(8, 8, 2)
+    naive = torch.zeros(40, *shape, dtype=torch.uint8)
+    with torch.no_grad():
+        for row, column in itertools.product(range(8), range(8)):
+            parameters = model(naive, labels)[:, row, column]
+            naive[:, :, row, column] = draw(parameters, uniforms[:, row, column])
+    assert (cached == naive).flatten(1).all(dim=1).float().mean() >= share
+
+
+def test_a_lower_temperature_is_less_varied() -> None:
+    model = _model((1, 8, 8))
+    warm, cold = (
+        model.sample(SeededNoise(50), temperature=temperature).float().std(dim=0).mean()
+        for temperature in (1.0, 0.2)
+    )
+    assert cold < 0.8 * warm
