@@ -1,6 +1,6 @@
 """Rebuild what benchgen publishes of its bundled models: comparisons and sample sheets.
 
-    python reports/rebuild.py [digits shapes]
+    python reports/rebuild.py [digits]
 
 Runs the bundled suites, puts each report into ``reports/<suite>/`` (HTML, PNG, JSON, CSV and
 Markdown), and draws the sheets of ``docs/models.md`` into ``docs/images/``: a row for each family,
@@ -21,10 +21,10 @@ from torch import Tensor
 import benchgen
 from benchgen.images.pixels import to_uint8
 from reference_models.noise import SeededNoise
-from reference_models.plugin import FAMILIES, WEIGHTS
+from reference_models.plugin import FAMILIES, WEIGHTS, Family
 
 ROOT = Path(__file__).parents[1]
-SUITES = {"digits": "mnist", "shapes": "shapes"}
+SUITES = {"digits": "mnist"}
 """Each bundled suite, and the data that its models were trained on."""
 ENLARGED, GAP, OF_ANY_CLASS = 2, 2, 4
 
@@ -53,9 +53,8 @@ def publish(suite: str, out: Path) -> None:
 
 def sheet(data: str) -> Image.Image:
     """Samples of every family that was trained on ``data``, the same noise and labels for each."""
-    rows = [
-        torch.cat(list(_samples(WEIGHTS / f"{data}-{f.name}.safetensors", f))) for f in FAMILIES
-    ]
+    files = [(family, WEIGHTS / f"{data}-{family.name}.safetensors") for family in FAMILIES]
+    rows = [torch.cat(_samples(path, family)) for family, path in files if path.is_file()]
     height, width = rows[0].shape[2:]
     across, down = len(rows[0]), len(rows)
     drawn = torch.full((3, down * (height + GAP) + GAP, across * (width + GAP) + GAP), 255)
@@ -68,9 +67,9 @@ def sheet(data: str) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST)
 
 
-def _samples(path: Path, family: object) -> tuple[Tensor, Tensor]:
+def _samples(path: Path, family: Family) -> tuple[Tensor, Tensor]:
     """uint8: two of each class, and some of any class."""
-    model = family.module.load(path)  # type: ignore[attr-defined]
+    model = family.module.load(path)
     labels = torch.arange(model.config.classes).repeat_interleave(2)
     of_class = model.sample(SeededNoise(len(labels), seed=1), labels)
     return to_uint8(of_class), to_uint8(model.sample(SeededNoise(OF_ANY_CLASS, seed=2)))
