@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 
 import torch
@@ -43,8 +44,8 @@ def main() -> None:
 
 def publish(suite: str, out: Path) -> None:
     """Run a bundled suite and put its report into ``out``, which is replaced."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = benchgen.run(suite, Path(folder) / "run")
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):  # no folder of ours in the report
+        run = benchgen.run(suite, "run")
         if run.failures:
             raise SystemExit(f"{suite}: {run.failures}")
         shutil.rmtree(out, ignore_errors=True)

@@ -196,7 +196,7 @@ class Standings:
     def columns(self) -> tuple[Column, ...]:
         """The metrics in the order of the suite."""
         boards = self.comparison.boards
-        several = len({board.extractor for board in boards}) > 1
+        several = len({board.extractor for board in boards} - {None}) > 1
         return tuple(self._column(board, several) for board in boards)
 
     @property
