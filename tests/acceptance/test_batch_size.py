@@ -11,7 +11,7 @@ from torch import Tensor
 import benchgen
 from benchgen.host.loader import host
 from benchgen.images.generated import GeneratedSource
-from benchgen.suite import Suite
+from benchgen.suite import DEFAULT_METRICS, Suite
 
 SIZES = (1, 7, 256)
 MODELS = ("mnist-vae", "mnist-gan")
@@ -41,7 +41,11 @@ def test_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for batch_size in SIZES:
         monkeypatch.setenv("BENCHGEN_CACHE", str(tmp_path / f"cache-{batch_size}"))
         suite = Suite.bundled().replace(
-            n=300, execution={"batch_size": batch_size}, measures=[], generators=list(MODELS)
+            n=300,
+            execution={"batch_size": batch_size},
+            measures=[],
+            metrics=list(DEFAULT_METRICS),
+            generators=list(MODELS),
         )
         results[batch_size] = benchgen.run(suite, tmp_path / f"run-{batch_size}")
     for row in MODELS:
