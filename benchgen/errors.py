@@ -57,15 +57,25 @@ class UnknownIdError(UsageError):
 
     def __init__(self, kind: str, wanted: str, known: Iterable[str], more: str = "") -> None:
         known = sorted(known)
-        bare = {name.rpartition("/")[2]: name for name in known}
-        near = difflib.get_close_matches(wanted, [*known, *bare], n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else "known: "
+        near = _nearest(wanted, known)
+        hint = f"did you mean {' or '.join(near)}?" if near else "known: "
         if not near:
             hint += ", ".join(known) if known else "none"
         super().__init__(
             f"no {kind} is called {wanted!r}; {hint} (`benchgen ls {kind}s` lists all)"
             + (f". Not active: {more}" if more else "")
         )
+
+
+def _nearest(wanted: str, known: list[str]) -> list[str]:
+    """Ids like the one wanted; where there is none, those with a part like it."""
+    bare = [name.rpartition("/")[2] for name in known]
+    near = difflib.get_close_matches(wanted, [*known, *bare], n=3, cutoff=0.5)
+    if near:
+        return list(dict.fromkeys(near))
+    parts = sorted({part for name in bare for part in name.split("-")})
+    close = difflib.get_close_matches(wanted, parts, n=1)
+    return [name for name in bare if set(close) & set(name.split("-"))]
 
 
 class MetricError(UsageError):

@@ -128,6 +128,13 @@ class Results:
         names = ("seconds", "above", "total") if self.rounds else ()
         return {name: getattr(self, name) for name in names} | asdict(self)
 
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Results:
+        """What :meth:`document` told."""
+        rounds = [Measurement(**each) for each in document["rounds"]]
+        apart = document["apart"]
+        return cls(rounds, document["failure"], None if apart is None else tuple(apart))
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -76,6 +76,8 @@ def parser(benchmark: Benchmark, n: int, rounds: int, description: str) -> argpa
     made.add_argument("--no-check", dest="check", action="store_false", help="always exit with 0")
     out = REPORTS / f"{benchmark.script.stem}.json"
     made.add_argument("--out", type=Path, default=out, help="the JSON file to write")
+    more = "keep what --out holds, and add the rounds of the chosen claims to it"
+    made.add_argument("--add", action="store_true", help=more)
     made.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     return made
 
@@ -104,13 +106,18 @@ def run(
     if hasattr(os, "sched_setaffinity"):  # some tools start as many threads as they please
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
     facts = {**_facts(benchmark, given), **settings}
-    lines = _told(facts, told)
-    print("\n".join(lines), flush=True)
-    claims = [claim for stage in stages for claim in stage.claims]
-    found = {c.key: {one.name: Results() for one in c.contestants} for c in claims}
+    kept = _kept(given.out, facts) if given.add else {}
+    measured = {claim.key for stage in stages for claim in stage.claims}
+    claims = [claim for claim in benchmark.claims if claim.key in measured | kept.keys()]
+    found = {
+        c.key: {one.name: Results() for one in c.contestants} | kept.get(c.key, {}) for c in claims
+    }
+    print("\n".join(_told(facts, told)), flush=True)
     for stage in stages:
         if stage.claims:
             _measure(benchmark, stage, found, given)
+    facts["repeats"] = max(len(one.rounds) for some in found.values() for one in some.values())
+    lines = _told(facts, told)
     verdicts = {c.key: judge(c, found[c.key]) for c in claims}
     text = "\n\n".join(section(c, found[c.key], verdicts[c.key]) for c in claims)
     print(f"\n{text}")
@@ -172,8 +179,9 @@ def _measure(benchmark: Benchmark, stage: Stage, found: Found, given: argparse.N
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stage.write(folder)
-        for number in range(stage.rounds):
+        for _ in range(stage.rounds):
             for claim in stage.claims:
+                number = max(len(one.rounds) for one in found[claim.key].values())
                 measure_round(benchmark, claim, found[claim.key], folder, number, given)
     for claim in stage.claims:
         compare(claim, found[claim.key], stage.n)
@@ -237,6 +245,28 @@ def _measured(
         if not math.isfinite(value):
             raise _FailedError(f"{name} came out as {value}")
     return measurement
+
+
+def _kept(out: Path, facts: Mapping[str, Any]) -> dict[str, dict[str, Results]]:
+    """What an earlier call wrote, by claim and contestant.
+
+    Raises:
+        SystemExit: there is nothing, or it was measured on or with something else.
+    """
+    try:
+        document = json.loads(out.read_text())
+    except FileNotFoundError:
+        raise SystemExit(f"there is no {out} to add rounds to; leave out --add") from None
+    for name in facts.keys() - {"repeats"}:
+        if document.get(name) != facts[name]:
+            raise SystemExit(
+                f"rounds cannot be added to {out}: its {name} is {document.get(name)}, not "
+                f"{facts[name]}; measure all again, without --add"
+            )
+    return {
+        key: {name: Results.of(one) for name, one in claim["contestants"].items()}
+        for key, claim in document["claims"].items()
+    }
 
 
 # What is told.

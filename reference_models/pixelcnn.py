@@ -163,9 +163,10 @@ class Layer(nn.Module):
         """Both stacks [B, width, H, W], one layer on."""
         told_vertical, told_horizontal = self.told(labels)[:, :, None, None].chunk(2, dim=1)
         by = self.dilation
-        seen = self.vertical(F.pad(vertical, (by, by, by, 0))) + told_vertical
-        vertical = vertical + _gate(seen, 1)
-        seen = self.horizontal(F.pad(horizontal, (by, 0))) + self.link(vertical) + told_horizontal
+        seen = self.vertical(F.pad(vertical, (by, by, by, 0)))
+        vertical = vertical + _gate(seen + told_vertical.to(seen.dtype), 1)
+        seen = self.horizontal(F.pad(horizontal, (by, 0))) + self.link(vertical)
+        seen = seen + told_horizontal.to(seen.dtype)
         return vertical, horizontal + self.leave(_gate(seen, 1))
 
 

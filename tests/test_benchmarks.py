@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from argparse import Namespace
 from pathlib import Path
@@ -137,6 +138,50 @@ def test_rounds_begin_with_another_contestant_each(
     for number in range(3):
         harness.measure_round(None, claim, found, tmp_path, number, None)
     assert "".join(order) == "abcbcacab"
+
+
+def test_rounds_are_added_to_those_of_an_earlier_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seconds = iter((2.0, 8.0, 4.0, 12.0, 3.0, 9.0))
+
+    def measured(*_: Any) -> Any:
+        return claims.Measurement(next(seconds), 1.0, 1.0, {})
+
+    monkeypatch.setattr(harness, "_measured", measured)
+    monkeypatch.setattr(harness.os, "sched_setaffinity", lambda *_: None)
+    ours, kept = (
+        claims.Claim(key, key, [claims.Contestant("benchgen", lambda _: dict)])
+        for key in ("ours", "kept")
+    )
+    benchmark = harness.Benchmark("Title", Path("script.py"), [ours, kept], (), Path)
+    given = harness.parser(benchmark, N, 1, "").parse_args(["--out", str(tmp_path / "out.json")])
+
+    def run(*claims_: Any) -> dict[str, Any]:
+        stage = harness.Stage(claims_, N, 1, lambda _: None)
+        assert harness.run(benchmark, given, [stage], {"images": "made"}, "") == 0
+        document: dict[str, Any] = json.loads(given.out.read_text())
+        return document
+
+    run(ours, kept)
+    given.add = True
+    run(ours)
+    document = run(ours)
+    rounds = {
+        key: [one["seconds"] for one in claim["contestants"]["benchgen"]["rounds"]]
+        for key, claim in document["claims"].items()
+    }
+    assert rounds == {"ours": [2.0, 4.0, 12.0], "kept": [8.0]}
+    assert document["claims"]["ours"]["contestants"]["benchgen"]["seconds"] == 4.0
+    assert document["repeats"] == 3
+    assert "medians of 3 interleaved rounds" in given.out.with_suffix(".md").read_text()
+
+    given.n = N + 1
+    with pytest.raises(SystemExit, match=f"its n is {N}, not {N + 1}; measure all again"):
+        run(ours)
+    given.out.unlink()
+    with pytest.raises(SystemExit, match="to add rounds to"):
+        run(ours)
 
 
 def _round(

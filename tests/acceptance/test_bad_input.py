@@ -101,7 +101,8 @@ def test_unknown_ids_offer_the_nearest(benchgen_command: Command) -> None:
     for arguments, message in {
         ("-m", "precison"): "no metric is called 'precison'; did you mean precision",
         ("-e", "digit"): "no extractor is called 'digit'; did you mean digits",
-        ("-g", "vaee"): "no generator is called 'vaee'; did you mean vae",
+        ("-g", "mnist-vaee"): "no generator is called 'mnist-vaee'; did you mean mnist-vae",
+        ("-g", "vaee"): "no generator is called 'vaee'; did you mean mnist-vae",
         ("-r", "digitss"): "no reference is called 'digitss'; did you mean digits",
     }.items():
         outcome = benchgen_command("run", *arguments)
