@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -143,13 +143,11 @@ class Entry:
                 dropped += 1
         return dropped
 
-    def features(self, n: int) -> StoredFeatures:
-        """The feature rows of the first ``n`` images."""
-        return StoredFeatures(self, n, "features")
-
-    def logits(self, n: int) -> StoredFeatures:
-        """The class logits of the first ``n`` images."""
-        return StoredFeatures(self, n, "logits")
+    def features(
+        self, n: int, tensor: Literal["features", "logits"] = "features"
+    ) -> StoredFeatures:
+        """The rows of the first ``n`` images: their features, or their class logits."""
+        return StoredFeatures(self, n, tensor)
 
     def _ranges(self) -> list[tuple[int, int]]:
         """Every range that is stored, sorted."""

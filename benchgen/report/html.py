@@ -170,7 +170,7 @@ def _offenders(row: Row) -> _Offenders | None:
 
 @dataclass(frozen=True)
 class _Balance:
-    """How one row spreads over the classes that an extractor sees."""
+    """How one row spreads over the classes or values that are seen in it."""
 
     row: Row
     shares: ClassShares
@@ -193,21 +193,30 @@ class _Balance:
         return [(name, own, other) for name, own, other in together if own or other]
 
 
-def _balances(standings: Standings) -> dict[str, list[_Balance]]:
-    """By extractor, whose classifier decides the class."""
-    references = {s.extractor: s for run in standings.runs for s in run.reference_classes}
-    found: dict[str, list[_Balance]] = {}
+def _balances(standings: Standings) -> dict[tuple[str, str], list[_Balance]]:
+    """By what is seen, and the extractor or measure that sees it."""
+    references = {(s.attribute, s.reader): s for r in standings.runs for s in r.reference_classes}
+    found: dict[tuple[str, str], list[_Balance]] = {}
     for row in standings.rows:
         for shares in row.result.document.class_shares:
-            reference = references.get(shares.extractor)
-            if reference is not None and reference.classes != shares.classes:
-                reference = None
+            key = shares.attribute, shares.reader
+            reference = references.get(key)
+            if reference is not None:
+                names = list(dict.fromkeys([*reference.classes, *shares.classes]))
+                shares, reference = _over(names, shares), _over(names, reference)
             figure = plots.class_balance(row, shares, reference)
             several = f"classes-{len(found)}-{row.name}"
-            description = f"Share of each class in {row.name}, as {shares.extractor} sees it"
+            description = f"Share of each {key[0]} in {row.name}, as {key[1]} sees it"
             plot = Markup(plots.to_svg(figure, several, description))
-            found.setdefault(shares.extractor, []).append(_Balance(row, shares, reference, plot))
+            found.setdefault(key, []).append(_Balance(row, shares, reference, plot))
     return found
+
+
+def _over(names: list[str], shares: ClassShares) -> ClassShares:
+    """The same shares listed over these names, which hold all of its own."""
+    counts = dict(zip(shares.classes, shares.counts, strict=True))
+    told = {"classes": names, "counts": [counts.get(name, 0) for name in names]}
+    return shares.model_copy(update=told)
 
 
 @dataclass(frozen=True)

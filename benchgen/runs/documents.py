@@ -87,9 +87,10 @@ class EstimateRecord(Document):
 
 
 class ClassShares(Document):
-    """How often an extractor's classifier sees each class in a row."""
+    """How often each class of images, or each value of an attribute, is seen in a row."""
 
-    extractor: str
+    reader: str = Field(description="The extractor whose classifier, or the measure, that sees it.")
+    attribute: str = Field(description='The measure\'s column; "class" of a classifier.')
     classes: list[str]
     counts: list[int]
 

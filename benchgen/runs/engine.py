@@ -171,7 +171,7 @@ class _Engine:
             per_class=self.plan.suite.per_class,
             groups={name: score_records(of, self.plan)[0] for name, of in classes.items()},
             clusters=clusters.column,
-            class_shares=class_shares(passed, self.plan.extractors),
+            class_shares=class_shares(passed, self.plan),
             excluded=[
                 ExcludedRecord(index=e.index, name=e.name, reason=e.reason) for e in passed.excluded
             ],
@@ -307,7 +307,7 @@ class _Engine:
 
     def _write_run(self, status: str) -> None:
         plan = self.plan
-        shares = class_shares(self._reference, plan.extractors) if self._reference else []
+        shares = class_shares(self._reference, plan) if self._reference else []
         exhibits = []
         messages = list(plan.messages)
         if self._reference is not None:

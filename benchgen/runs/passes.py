@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +21,9 @@ from benchgen.runs.chosen import Reader
 from benchgen.runs.ranges import Drain, Timing, fill, gaps
 from benchgen.runs.readers import RECORDS, Limits
 
-_IN_MEMORY_BYTES = 1 << 30
+_IN_MEMORY_BYTES = 1 << 26
+"""Larger sets are read anew in each pass over them, so that moments of any number fit."""
+
 _PURITY = {"reader": "index purity", "version": "1"}
 
 
@@ -55,14 +57,21 @@ class Passed:
     records: Entry
     stratified: bool
     timing: Timing = field(default_factory=Timing)
+    _sets: dict[tuple[str, str], FeatureSet] = field(default_factory=dict, repr=False)
 
     def features(self, label: str) -> FeatureSet:
         """The feature rows under one extractor, in memory where they are few."""
-        return _in_memory(replace(self.extracted[label].features(self.n), strata=self._strata))
+        return self._set("features", label)
 
     def logits(self, label: str) -> FeatureSet:
         """The class logits under one extractor."""
-        return _in_memory(replace(self.extracted[label].logits(self.n), strata=self._strata))
+        return self._set("logits", label)
+
+    def _set(self, tensor: Literal["features", "logits"], label: str) -> FeatureSet:
+        if (tensor, label) not in self._sets:
+            stored = self.extracted[label].features(self.n, tensor)
+            self._sets[tensor, label] = _in_memory(replace(stored, strata=self._strata))
+        return self._sets[tensor, label]
 
     @property
     def images(self) -> dict[str, list[Any]]:
@@ -126,12 +135,21 @@ class Passed:
                 classes = [reader.classes[i] for s in seen for i in s.indices.tolist()]
                 columns[f"class@{reader.label}"] = classes
                 columns[f"confidence@{reader.label}"] = [p for s in seen for p in s.values.tolist()]
-        for label, entry in self.measured.items():
-            parts = [shard.columns for shard in entry.shards(self.n)]
-            for column in parts[0] if parts else ():
-                name = column if column not in columns else f"{column}@{label}"
-                columns[name] = [value for part in parts for value in part[column]]
+        for label, measured in self.measures.items():
+            for column, values in measured.items():
+                columns[column if column not in columns else f"{column}@{label}"] = values
         return columns
+
+    @cached_property
+    def measures(self) -> dict[str, dict[str, list[Any]]]:
+        """What each measure found of each image: by its label, then by column."""
+        found: dict[str, dict[str, list[Any]]] = {}
+        for label, entry in self.measured.items():
+            columns = found[label] = {}
+            for shard in entry.shards(self.n):
+                for column, values in shard.columns.items():
+                    columns.setdefault(column, []).extend(values)
+        return found
 
 
 def run_pass(

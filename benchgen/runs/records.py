@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +12,7 @@ from benchgen.hashing import digest
 from benchgen.host.loader import host
 from benchgen.images.decode import CHANGES
 from benchgen.metrics.base import SquaredDistance
-from benchgen.runs.chosen import Metric, Reader
+from benchgen.runs.chosen import Metric
 from benchgen.runs.documents import (
     ClassShares,
     EstimateRecord,
@@ -24,6 +23,9 @@ from benchgen.runs.documents import (
 from benchgen.runs.passes import Passed
 from benchgen.runs.plan import Plan
 from benchgen.runs.scorer import Scores
+
+_MOST_VALUES = 50
+"""A text column with more values than this is no attribute: ids, captions."""
 
 
 def score_records(
@@ -67,10 +69,10 @@ def _rounded(draws: torch.Tensor) -> list[float]:
     return [float(f"{value:.4g}") for value in draws.tolist()]
 
 
-def class_shares(passed: Passed, readers: Sequence[Reader]) -> list[ClassShares]:
-    """How often each classifier sees each class."""
+def class_shares(passed: Passed, plan: Plan) -> list[ClassShares]:
+    """How often each classifier sees each class, and each measure each value it has a name for."""
     shares = []
-    for reader in readers:
+    for reader in plan.extractors:
         if not reader.classes:
             continue
         counts = torch.zeros(len(reader.classes), dtype=torch.int64)
@@ -78,9 +80,25 @@ def class_shares(passed: Passed, readers: Sequence[Reader]) -> list[ClassShares]
             counts += block.argmax(1).bincount(minlength=len(reader.classes))
         shares.append(
             ClassShares(
-                extractor=reader.label, classes=list(reader.classes), counts=counts.tolist()
+                reader=reader.label,
+                attribute="class",
+                classes=list(reader.classes),
+                counts=counts.tolist(),
             )
         )
+    for label, columns in passed.measures.items():
+        for attribute, values in columns.items():
+            seen = Counter(value for value in values if isinstance(value, str))
+            if 0 < len(seen) <= _MOST_VALUES:
+                names = sorted(seen)
+                shares.append(
+                    ClassShares(
+                        reader=label,
+                        attribute=attribute,
+                        classes=names,
+                        counts=[seen[name] for name in names],
+                    )
+                )
     return shares
 
 

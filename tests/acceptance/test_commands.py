@@ -73,6 +73,26 @@ def test_the_main_job(benchgen_command: Command, tmp_path: Path) -> None:
     assert all(board["lines"] for board in report["boards"])
 
 
+SHAPES = ("ppca",)
+
+
+def test_the_suite_of_shapes(benchgen_command: Command, tmp_path: Path) -> None:
+    """`benchgen run shapes`: ceiling, floor, and what the images show by attribute."""
+    outcome = benchgen_command("run", "shapes", "-n", "500", "--out", "run")
+    assert outcome.code == 0, outcome.err
+    run = benchgen.Run(tmp_path / "here" / "run")
+    assert list(run) == [*SHAPES, "real", "noise"]
+    low = {row: run[row].record("fid").interval or (0, 0) for row in run}
+    assert low["real"][1] < min(low[model][0] for model in SHAPES)
+    assert low["noise"][0] > max(low[model][1] for model in SHAPES)
+    shares = {s.attribute: s for s in run["real"].document.class_shares}
+    assert set(shares) == {"class", "shape", "colour", "background"}
+    assert len(shares["colour"].classes) == 8
+    assert min(shares["colour"].counts) > 500 / 8 / 2
+    text = run.report.read_text(encoding="utf-8")
+    assert "background <span" in text
+
+
 def test_run_prints_the_table_and_writes_everything(
     benchgen_command: Command, tmp_path: Path
 ) -> None:

@@ -166,7 +166,7 @@ def build_run(
         status="complete",
         rows=rows,
         reference=_reference(),
-        reference_classes=[_shares("reference", 200)] if classes else [],
+        reference_classes=[_shares("reference", 200), _COLOURS] if classes else [],
         reference_sample=_exhibits(directory, "reference", draw("reference", shown)),
         metrics=[METRICS[metric] for metric in metrics],
         plugins=[
@@ -269,7 +269,7 @@ def _result(
         n=n,
         estimates=estimates,
         fingerprints=fingerprints,
-        class_shares=[_shares(row, n)] if classes else [],
+        class_shares=[_shares(row, n), *_seen_colours(row, n)] if classes else [],
         excluded=[ExcludedRecord(index=7, name="bad.png", reason="truncated")] * (row == "gan"),
         warnings=warnings,
         error=error,
@@ -330,8 +330,22 @@ def _shares(row: str, n: int) -> ClassShares:
     counts = np.floor(n * weights / weights.sum()).astype(int)
     counts[0] += n - counts.sum()
     return ClassShares(
-        extractor="digits", classes=[str(i) for i in range(10)], counts=counts.tolist()
+        reader="digits",
+        attribute="class",
+        classes=[str(i) for i in range(10)],
+        counts=counts.tolist(),
     )
+
+
+_COLOURS = ClassShares(
+    reader="palette", attribute="colour", classes=["blue", "red"], counts=[120, 80]
+)
+
+
+def _seen_colours(row: str, n: int) -> list[ClassShares]:
+    """What one row has of an attribute: a value less, and one more, than the reference."""
+    names = {"classes": ["pink", "red"], "counts": [n // 4, n - n // 4]}
+    return [_COLOURS.model_copy(update=names)] if row == "gan" else []
 
 
 def _exhibits(directory: Path, row: str, images: list[np.ndarray]) -> list[Exhibit]:

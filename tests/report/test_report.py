@@ -105,6 +105,19 @@ def test_page_has_its_sections(page: Page) -> None:
         assert heading in page.text
 
 
+def test_values_of_an_attribute_are_set_against_the_reference(out: Path) -> None:
+    text = (out / "index.html").read_text(encoding="utf-8")
+    assert 'colour <span class="soft">as palette sees it</span>' in text
+    table = text.partition('<th scope="col">Colour</th>')[2].partition("</table>")[0]
+    rows = re.findall(r'<th scope="row">(\w+)</th><td>(\d+)</td><td>(\d+)</td>', table)
+    n = int(rows[1][1]) + int(rows[2][1])
+    assert rows == [
+        ("blue", "0", "120"),
+        ("red", str(n - n // 4), "80"),
+        ("pink", str(n // 4), "0"),
+    ]
+
+
 def test_ids_of_the_page_are_unique(out: Path) -> None:
     ids = re.findall(r'\sid="([^"]*)"', (out / "index.html").read_text(encoding="utf-8"))
     assert len(ids) == len(set(ids))

@@ -17,7 +17,9 @@ import pytest
 
 import benchgen
 from benchgen.errors import SuiteError
-from benchgen.features.store import SHARD
+from benchgen.features.store import SHARD, StoredFeatures
+from benchgen.metrics.base import FeatureSet, TensorFeatures
+from benchgen.runs import passes
 from benchgen.runs.documents import json_schema
 from benchgen.suite import Suite
 from tests.runs.conftest import Blobs
@@ -71,8 +73,43 @@ def test_a_run_leaves_documents_columns_images_and_a_report(blobs: Blobs, tmp_pa
     assert (len(exhibits.sample), len(exhibits.raising), len(exhibits.lowering)) == (64, 12, 12)
     assert all((run.directory / e.file).is_file() for e in exhibits.sample + exhibits.raising)
     assert exhibits.raising[0].influence == pytest.approx(columns["influence.fid@digits"].max())
+    assert [(s.reader, s.attribute) for s in result.document.class_shares] == [("digits", "class")]
     assert run.report.is_file()
     assert not pd.isna(run.table()["value"]).any()
+
+
+def test_values_that_a_measure_has_names_for_are_counted(blobs: Blobs, tmp_path: Path) -> None:
+    suite = blobs.suite(n=40).model_copy(update={"metrics": ["kid"]})
+    run = benchgen.run(
+        Suite.model_validate(
+            suite.model_dump() | {"measures": ["shapes"], "extractors": ["pixels"], "real": "none"}
+        ),
+        tmp_path / "run",
+    )
+    shares = {s.attribute: s for s in run["blobs"].document.class_shares}
+    assert set(shares) == {"shape", "colour", "background"}  # sizes and places are numbers
+    seen = Counter(run["blobs"].columns["colour"])
+    assert dict(zip(shares["colour"].classes, shares["colour"].counts, strict=True)) == seen
+    assert {s.reader for s in run.document.reference_classes} == {"shapes"}
+
+
+def test_sets_that_are_read_anew_in_each_pass_give_the_same(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = benchgen.run(blobs.suite(), tmp_path / "held").table()
+    kept: list[bool] = []
+
+    def whole(features: StoredFeatures) -> FeatureSet:
+        found = in_memory(features)
+        kept.append(isinstance(found, TensorFeatures))
+        return found
+
+    in_memory = passes._in_memory
+    monkeypatch.setattr(passes, "_IN_MEMORY_BYTES", 300 * 64 * 4 - 1)  # a byte less than a row's
+    monkeypatch.setattr(passes, "_in_memory", whole)
+    anew = benchgen.run(blobs.suite(), tmp_path / "anew").table()
+    assert not all(kept)
+    pd.testing.assert_frame_equal(held, anew, rtol=1e-9)
 
 
 def test_rank_of_ceiling_and_floor(blobs: Blobs, tmp_path: Path) -> None:
