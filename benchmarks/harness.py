@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -114,16 +114,15 @@ def run(
     }
     print("\n".join(_told(facts, told)), flush=True)
     for stage in stages:
-        if stage.claims:
-            _measure(benchmark, stage, found, given)
-    facts["repeats"] = max(len(one.rounds) for some in found.values() for one in some.values())
-    lines = _told(facts, told)
-    verdicts = {c.key: judge(c, found[c.key]) for c in claims}
-    text = "\n\n".join(section(c, found[c.key], verdicts[c.key]) for c in claims)
-    print(f"\n{text}")
-    _write_json(given.out, facts, claims, found, verdicts)
-    listed = "\n".join(f"- {line}" for line in lines)
-    given.out.with_suffix(".md").write_text(f"# {benchmark.title}\n\n{listed}\n\n{text}\n")
+        for _ in _rounds(benchmark, stage, found, given):  # an interruption loses one round alone
+            facts["repeats"] = max(len(r.rounds) for some in found.values() for r in some.values())
+            begun = [c for c in claims if any(r.rounds or r.failure for r in found[c.key].values())]
+            verdicts = {c.key: judge(c, found[c.key]) for c in begun}
+            _write_json(given.out, facts, begun, found, verdicts)
+            lines = [f"# {benchmark.title}", "\n".join(f"- {line}" for line in _told(facts, told))]
+            lines += [section(c, found[c.key], verdicts[c.key]) for c in begun]
+            given.out.with_suffix(".md").write_text("\n\n".join(lines) + "\n")
+    print("\n" + "\n\n".join(lines[2:]))
     bad = any(each.holds is False for some in verdicts.values() for each in some)
     return int(bad and given.check)
 
@@ -175,7 +174,12 @@ def _peak() -> float:
 # The parent: rounds of measurements.
 
 
-def _measure(benchmark: Benchmark, stage: Stage, found: Found, given: argparse.Namespace) -> None:
+def _rounds(
+    benchmark: Benchmark, stage: Stage, found: Found, given: argparse.Namespace
+) -> Iterator[None]:
+    """Measure a stage; pauses after each round."""
+    if not stage.claims:
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stage.write(folder)
@@ -183,8 +187,8 @@ def _measure(benchmark: Benchmark, stage: Stage, found: Found, given: argparse.N
             for claim in stage.claims:
                 number = max(len(one.rounds) for one in found[claim.key].values())
                 measure_round(benchmark, claim, found[claim.key], folder, number, given)
-    for claim in stage.claims:
-        compare(claim, found[claim.key], stage.n)
+                compare(claim, found[claim.key], stage.n)
+            yield
 
 
 def measure_round(

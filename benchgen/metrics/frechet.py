@@ -137,11 +137,7 @@ class Frechet:
         """The value alone, where a side has too few images for more."""
         theirs = prepared.moments
         if self._convention is None:
-            if theirs.n < ours.n:
-                left = factor(ours.covariance).left
-                roots = _roots_of_few(prepared.features, theirs, left)
-            else:
-                roots = _roots_of_few(fake, ours, prepared.factor.left)
+            roots = _roots(_root(fake, ours), _root(prepared.features, theirs))
         else:
             roots = tool_root_sum(self._convention, ours.covariance, theirs.covariance)
         null = fake.d - int((roots > NULL_EIGENVALUE**0.5 * roots.max()).sum())
@@ -159,7 +155,7 @@ class Frechet:
         notes: tuple[str, ...] = (_UNKNOWN_REFERENCE,)
         if ours.n < fewest_images(fake.d):
             if self._convention is None:
-                roots = _roots_of_few(fake, ours, known.factor.left)
+                roots = _roots(_root(fake, ours), known.factor.left)
             else:
                 roots = tool_root_sum(self._convention, ours.covariance, known.covariance)
             value = distance(ours, known, float(roots.sum()))
@@ -209,17 +205,19 @@ _UNKNOWN_REFERENCE = (
 
 @dataclass(frozen=True)
 class FrechetReference:
-    """A reference set, its moments, and a factor of its covariance."""
+    """A reference set, its moments, and, once needed, a factor of its covariance."""
 
     features: FeatureSet
     moments: Moments
-    factor: Factor
+
+    @cached_property
+    def factor(self) -> Factor:
+        return factor(self.moments.covariance)
 
     @classmethod
     def of(cls, features: FeatureSet) -> FrechetReference:
         """Read a reference once; raises as ``moments`` does."""
-        found = moments(features, "real")
-        return cls(features, found, factor(found.covariance))
+        return cls(features, moments(features, "real"))
 
 
 @dataclass(frozen=True)
@@ -287,15 +285,21 @@ def frechet_distance(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> fl
     return max(0.0, float(shift @ shift + cov1.trace() + cov2.trace()) - 2 * trace)
 
 
-def _roots_of_few(features: FeatureSet, own: Moments, left: Tensor) -> Tensor:
-    """Roots whose sum is ``tr (R^½ S R^½)^½``, where S is of few rows and ``left`` a factor of R.
+def _roots(left: Tensor, right: Tensor) -> Tensor:
+    """Roots whose sum is ``tr (R^½ S R^½)^½``, from any factors of S and R.
 
-    They are the singular values of a factor of S against one of R, and the centred rows are a
-    factor of S. No eigenvalue is squared by this.
+    They are the singular values of one factor against the other, so no eigenvalue is squared.
     """
-    rows = all_rows(features, "features").double() - own.mean
-    roots: Tensor = torch.linalg.svdvals(rows @ left) / (own.n - 1) ** 0.5
+    roots: Tensor = torch.linalg.svdvals(left.T @ right)
     return roots
+
+
+def _root(features: FeatureSet, own: Moments) -> Tensor:
+    """A factor of a covariance: of few rows, they themselves, centred."""
+    if own.n >= fewest_images(features.d):
+        return factor(own.covariance).left
+    rows = all_rows(features, "features").double() - own.mean
+    return rows.T / (own.n - 1) ** 0.5
 
 
 def _same(ours: Moments, theirs: Moments) -> bool:

@@ -79,13 +79,9 @@ def test_a_run_leaves_documents_columns_images_and_a_report(blobs: Blobs, tmp_pa
 
 
 def test_values_that_a_measure_has_names_for_are_counted(blobs: Blobs, tmp_path: Path) -> None:
-    suite = blobs.suite(n=40).model_copy(update={"metrics": ["kid"]})
-    run = benchgen.run(
-        Suite.model_validate(
-            suite.model_dump() | {"measures": ["shapes"], "extractors": ["pixels"], "real": "none"}
-        ),
-        tmp_path / "run",
-    )
+    fields = {"metrics": ["kid"], "measures": ["shapes"], "extractors": ["pixels"]}
+    suite = Suite.model_validate(blobs.suite(n=40).model_dump(mode="json") | fields)
+    run = benchgen.run(suite, tmp_path / "run")
     shares = {s.attribute: s for s in run["blobs"].document.class_shares}
     assert set(shares) == {"shape", "colour", "background"}  # sizes and places are numbers
     seen = Counter(run["blobs"].columns["colour"])
