@@ -60,7 +60,10 @@ def benchgen_references() -> list[ReferenceSpec]:
             name="shapes",
             factory="reference_models.plugin:load_shapes",
             description="drawn shapes, 32x32 RGB, every factor known: 60,000 train, 10,000 test",
-            parameters={"split": {"enum": ["train", "test"], "default": "test"}},
+            parameters={
+                "split": {"enum": ["train", "test"], "default": "test"},
+                "size": {**_COUNT, "type": ["integer", "null"], "maximum": 10**6, "default": None},
+            },
             license="Apache-2.0",
         )
     ]
@@ -329,23 +332,25 @@ class _Trained:
 # The drawn shapes.
 
 _SHAPES_SPLITS = {"train": (0, 60_000), "test": (1 << 32, 10_000)}
-"""Of each split the first index, and how many there are. The drawing is endless."""
+"""Of each split the first index, and how many there are by default. The drawing is endless."""
 _SHAPES_SEED = 0
 
 
-def load_shapes(part: str, split: str = "test") -> ShapesSource:
-    """A split of the drawn shapes; the part "held-out" is the other one."""
-    other = "train" if split == "test" else "test"
-    return ShapesSource(split if part == "reference" else other)
+def load_shapes(part: str, split: str = "test", size: int | None = None) -> ShapesSource:
+    """The first ``size`` images of a split; the part "held-out" is the other one, whole."""
+    if part == "reference":
+        return ShapesSource(split, size)
+    return ShapesSource("train" if split == "test" else "test")
 
 
 class ShapesSource:
     """Drawn shapes as a source: the class is the shape, further factors are columns."""
 
-    def __init__(self, split: str) -> None:
+    def __init__(self, split: str, size: int | None = None) -> None:
         from reference_models.shapes import CLASSES, draw
 
-        self._first, self.size = _SHAPES_SPLITS[split]
+        self._first, whole = _SHAPES_SPLITS[split]
+        self.size = size or whole
         self.name = f"shapes ({split})"
         self.classes: tuple[str, ...] = CLASSES
         self._factors = draw(_SHAPES_SEED, range(self._first, self._first + self.size))

@@ -36,6 +36,11 @@ def test_the_splits_of_the_shapes_are_disjoint_and_as_large_as_said() -> None:
     test, train = load_shapes("reference"), load_shapes("held-out")
     assert (test.size, train.size) == (10_000, 60_000)
     assert load_shapes("reference", split="train").fingerprint == train.fingerprint
+    some = load_shapes("reference", size=20)
+    assert (some.size, load_shapes("held-out", size=20).size) == (20, 60_000)
+    assert some.fingerprint != test.fingerprint
+    both = [next(source.read(range(20), 20)).images for source in (some, test)]
+    assert torch.equal(both[0], both[1])
     assert test.fingerprint != train.fingerprint
     first = [next(source.read(range(500), 500)).images.flatten(1) for source in (test, train)]
     both = torch.cat(first)
