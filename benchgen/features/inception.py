@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -147,11 +146,16 @@ def _extractor(
 ) -> NetworkExtractor:
     prepare = _input(rule)
     path, sha256 = locate("inception", PUBLISHED, weights, weights_sha256)
-    built = cache(lambda: build(load_state(path, sha256)))
+    built: list[nn.Module] = []
     if weights_sha256 is not None:
-        built()  # they may turn out to be another network's
+        built.append(build(load_state(path, sha256)))  # they may turn out to be another network's
+
+    def make() -> Forward:
+        # Taken out, so that no second copy of the weights stays in memory.
+        return forward(built.pop() if built else build(load_state(path, sha256)))
+
     return NetworkExtractor(
-        made_when_needed(lambda: forward(built()), at_once=False),
+        made_when_needed(make, at_once=False),
         prepare,
         device,
         d,
