@@ -299,7 +299,8 @@ def _root(features: FeatureSet, own: Moments) -> Tensor:
     if own.n >= fewest_images(features.d):
         return factor(own.covariance).left
     rows = all_rows(features, "features").double() - own.mean
-    return rows.T / (own.n - 1) ** 0.5
+    root: Tensor = rows.T / (own.n - 1) ** 0.5
+    return root
 
 
 def _same(ours: Moments, theirs: Moments) -> bool:
