@@ -240,7 +240,12 @@ def test_a_single_row_without_classes_or_precision(
     assert "gan is the only generator ranked; its KID is 6.00 ± 0.40 (×10³)" in (
         page.text.replace("\u00a0", " ")
     )
-    for absent in ("Classes and attributes", "Fidelity and diversity", "Influential images", "Samples"):
+    for absent in (
+        "Classes and attributes",
+        "Fidelity and diversity",
+        "Influential images",
+        "Samples",
+    ):
         assert absent not in page.text
     assert not stale.exists()
     assert not (tmp_path / "out" / "samples.png").exists()
