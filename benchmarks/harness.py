@@ -306,11 +306,15 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
+    """Its name; on Linux with family and model, since a virtual machine may not tell it in full."""
     try:
-        told = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+        text = Path("/proc/cpuinfo").read_text()
     except OSError:
-        told = None
-    return told[1] if told else platform.processor() or platform.machine()
+        text = ""
+    fields = dict(re.findall(r"^(model name|cpu family|model)\s*: (.+)$", text, re.MULTILINE))
+    if len(fields) < 3:
+        return fields.get("model name") or platform.processor() or platform.machine()
+    return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
 
 
 def _write_json(

@@ -196,7 +196,7 @@ def run_pass(
     for one in drains:
         if dropped := one.entry.drop_damaged(n):
             log("damaged", row=name, shards=dropped)
-            observer.message(f"{name}: {dropped} damaged shards in the store; rebuilding them")
+            observer.message(f"{name}: damaged shards in the store: {dropped}; rebuilding them")
     drifts = [_drift(reader) for reader in extractors]
     todo = gaps(drains, n)
     observer.begin(name, n, n - sum(stop - start for start, stop in todo))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor
 from benchgen import SampleBatch
 from benchgen.features.digits import load_digits_net
 from benchgen.images.embedded import load_digits
+from benchgen.report import numbers
 from benchgen.training.card import read_card
 from reference_models.noise import SeededNoise
 from reference_models.plugin import FAMILIES, WEIGHTS, Family
@@ -69,6 +71,17 @@ def test_the_card_says_where_weights_come_from(path: Any) -> None:
     if path.stem.startswith("mnist"):
         assert "5,000" in card.training_data
         assert len(card.classes) == 10
+
+
+def test_the_page_of_models_says_what_the_card_says(path: Any) -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "models.md").read_text(encoding="utf-8")
+    if path.stem.startswith("mnist"):
+        card = read_card(path)
+        told = [
+            numbers.UNDEFINED if score is None else numbers.with_error(score.value, score.stderr)
+            for score in (card.fid, card.bits_per_dim)
+        ]
+        assert f"| `{path.stem}` | {' | '.join(told)} |" in page
 
 
 def test_samples_are_recognised_as_the_class_asked_for(path: Any) -> None:
