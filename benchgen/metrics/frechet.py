@@ -137,7 +137,10 @@ class Frechet:
         """The value alone, where a side has too few images for more."""
         theirs = prepared.moments
         if self._convention is None:
-            roots = _roots(_root(fake, ours), _root(prepared.features, theirs))
+            few = fewest_images(fake.d)
+            left = _centred(fake, ours) if ours.n < few else factor(ours.covariance).left
+            right = _centred(prepared.features, theirs) if theirs.n < few else prepared.factor.left
+            roots = _roots(left, right)
         else:
             roots = tool_root_sum(self._convention, ours.covariance, theirs.covariance)
         null = fake.d - int((roots > NULL_EIGENVALUE**0.5 * roots.max()).sum())
@@ -155,7 +158,7 @@ class Frechet:
         notes: tuple[str, ...] = (_UNKNOWN_REFERENCE,)
         if ours.n < fewest_images(fake.d):
             if self._convention is None:
-                roots = _roots(_root(fake, ours), known.factor.left)
+                roots = _roots(_centred(fake, ours), known.factor.left)
             else:
                 roots = tool_root_sum(self._convention, ours.covariance, known.covariance)
             value = distance(ours, known, float(roots.sum()))
@@ -294,10 +297,8 @@ def _roots(left: Tensor, right: Tensor) -> Tensor:
     return roots
 
 
-def _root(features: FeatureSet, own: Moments) -> Tensor:
-    """A factor of a covariance: of few rows, they themselves, centred."""
-    if own.n >= fewest_images(features.d):
-        return factor(own.covariance).left
+def _centred(features: FeatureSet, own: Moments) -> Tensor:
+    """The rows themselves, centred: where they are few, the smallest factor of their covariance."""
     rows = all_rows(features, "features").double() - own.mean
     root: Tensor = rows.T / (own.n - 1) ** 0.5
     return root
