@@ -53,7 +53,7 @@ def load(
     """
 
     def forward(network: nn.Module) -> Forward:
-        trunk, head = pooled(network, device)
+        trunk, head = pooled(network, device, arithmetic)
 
         def rows_and_logits(images: Tensor) -> Extracted:
             rows = trunk(images).flatten(1)
@@ -84,7 +84,7 @@ def load_spatial(
         parts = dict(network.named_children())
         before = list(parts)[: list(parts).index("Mixed_6d")]
         branch = parts["Mixed_6d"].get_submodule("branch1x1")
-        trunk = _ready(nn.Sequential(*(parts[name] for name in before), branch), device)
+        trunk = _ready(nn.Sequential(*(parts[name] for name in before), branch), device, arithmetic)
         return lambda images: Extracted(trunk(images)[:, :7].permute(0, 2, 3, 1).flatten(1))
 
     return _extractor(
@@ -99,7 +99,9 @@ def load_spatial(
     )
 
 
-def pooled(network: nn.Module, device: str | torch.device) -> tuple[nn.Module, Tensor]:
+def pooled(
+    network: nn.Module, device: str | torch.device, arithmetic: Arithmetic = "float32"
+) -> tuple[nn.Module, Tensor]:
     """The graph up to its average pool, ready on a device, and the last layer's ``[1008, 2048]``.
 
     The children but the last, in order, are the graph: running them directly takes images that
@@ -107,7 +109,7 @@ def pooled(network: nn.Module, device: str | torch.device) -> tuple[nn.Module, T
     """
     parts = dict(network.named_children())
     head = parts.pop("fc").get_parameter("weight").detach().to(device)
-    return _ready(nn.Sequential(*parts.values()), device), head
+    return _ready(nn.Sequential(*parts.values()), device, arithmetic), head
 
 
 def build(state: dict[str, Tensor]) -> nn.Module:
@@ -177,6 +179,6 @@ def _input(rule: Rule) -> Input:
     return Input.of(SIDE, rule, low=-1.0, high=1.0 if rule == "pytorch-fid" else 127 / 128)
 
 
-def _ready(trunk: nn.Module, device: str | torch.device) -> nn.Module:
+def _ready(trunk: nn.Module, device: str | torch.device, arithmetic: Arithmetic) -> nn.Module:
     example = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    return for_inference(trunk, 2 * example - 1, device)
+    return for_inference(trunk, 2 * example - 1, device, autocast=arithmetic != "float32")
