@@ -198,7 +198,7 @@ diffusion = Family(
     sampling={
         "steps": {**_COUNT, "maximum": 1000, "default": 20},
         "sampler": {"enum": ["deterministic", "ancestral"], "default": "deterministic"},
-        "guidance": {"type": "number", "minimum": 0, "default": 1.0},
+        "guidance": {"type": "number", "minimum": 0, "default": 1.25},
     },
 )
 ppca = Family(

@@ -234,9 +234,27 @@ def test_samplers_find_the_distribution_of_an_ideal_denoiser(
 
 def test_guidance_moves_away_from_any_class() -> None:
     model: Any = _trained("diffusion").model
-    labels = torch.full((4,), 3)
-    plain = model.sample(SeededNoise(4), labels, steps=3)
-    same = model.sample(SeededNoise(4), labels, steps=3, guidance=1.0)
-    guided = model.sample(SeededNoise(4), labels, steps=3, guidance=3.0)
-    assert torch.equal(plain, same)
-    assert not torch.equal(plain, guided)
+
+    def images(steps: int, guidance: float, labels: Tensor | None) -> Tensor:
+        made: Tensor = model.sample(SeededNoise(4), labels, steps=steps, guidance=guidance)
+        return made
+
+    threes = torch.full((4,), 3)
+    assert not torch.equal(images(3, 1.0, threes), images(3, 3.0, threes))
+    assert torch.equal(images(3, 1.0, None), images(3, 3.0, None))
+    # One step begins and ends outside of the noise levels where guidance acts.
+    assert torch.equal(images(1, 1.0, threes), images(1, 3.0, threes))
+
+
+def test_guidance_adds_what_the_class_changes() -> None:
+    class Told(diffusion.Denoiser):
+        """Says 0.5 for a class, and 0.25 for any."""
+
+        def forward(self, noisy: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+            given = labels < self.config.classes
+            return torch.where(given, 0.5, 0.25)[:, None, None, None].expand_as(noisy)
+
+    model = Told(diffusion.Config(shape=(1, 8, 8), widths=(8, 32, 32)))
+    sigma = (diffusion.GUIDED_LEAST + diffusion.GUIDED_MOST) / 2
+    found = model._guided(torch.zeros(2, 1, 8, 8), sigma, torch.tensor([3, 10]), 2.0)
+    assert found[:, 0, 0, 0].tolist() == [0.75, 0.25]
