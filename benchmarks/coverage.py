@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from harness import json_file
 from torch import Tensor
 
 from benchgen.errors import BenchgenError
@@ -473,7 +474,7 @@ def main() -> int:
     parser.add_argument("--metrics", help="metric ids, separated by commas; all by default")
     parser.add_argument("--short", action="store_true", help="the main cases alone")
     parser.add_argument("--repetitions", type=int, default=1000)
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="the JSON file to write")
+    parser.add_argument("--out", type=json_file, default=DEFAULT_OUT, help="the JSON file to write")
     given = parser.parse_args()
     metrics = None if given.metrics is None else given.metrics.split(",")
     rows: list[Row] = []

@@ -75,11 +75,24 @@ def parser(benchmark: Benchmark, n: int, rounds: int, description: str) -> argpa
     made.add_argument("--timeout", type=float, default=1800, help="seconds for a measurement")
     made.add_argument("--no-check", dest="check", action="store_false", help="always exit with 0")
     out = REPORTS / f"{benchmark.script.stem}.json"
-    made.add_argument("--out", type=Path, default=out, help="the JSON file to write")
+    made.add_argument("--out", type=json_file, default=out, help="the JSON file to write")
     more = "keep what --out holds, and add the rounds of the chosen claims to it"
     made.add_argument("--add", action="store_true", help=more)
     made.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     return made
+
+
+def json_file(text: str) -> Path:
+    """A path that results can be written to: told before hours of measuring, not after.
+
+    Raises:
+        argparse.ArgumentTypeError: It is a folder, or does not end in .json.
+    """
+    path = Path(text)
+    if path.is_dir() or path.suffix != ".json":
+        what = "is a folder" if path.is_dir() else "does not end in .json"
+        raise argparse.ArgumentTypeError(f"{path} {what}; name a file such as results.json")
+    return path
 
 
 def chosen(benchmark: Benchmark, given: argparse.Namespace) -> list[Claim]:

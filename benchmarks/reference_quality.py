@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from harness import json_file
 from torch import Tensor
 
 import benchgen
@@ -200,7 +201,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--threads", type=int, default=2)
     default = Path(__file__).parents[1] / "reports" / "benchmarks" / "reference_quality.json"
-    parser.add_argument("--out", type=Path, default=default)
+    parser.add_argument("--out", type=json_file, default=default)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     return given

@@ -140,6 +140,16 @@ def test_rounds_begin_with_another_contestant_each(
     assert "".join(order) == "abcbcacab"
 
 
+@pytest.mark.parametrize(("name", "told"), [("", "is a folder"), ("out.md", "name a file")])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, told: str
+) -> None:
+    benchmark = harness.Benchmark("Title", Path("script.py"), [], (), Path)
+    with pytest.raises(SystemExit):
+        harness.parser(benchmark, N, 1, "").parse_args(["--out", str(tmp_path / name)])
+    assert told in capsys.readouterr().err
+
+
 def test_rounds_are_added_to_those_of_an_earlier_call(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
