@@ -66,12 +66,9 @@ class PixelCNN(nn.Module):
         self.layers = nn.ModuleList(
             Layer(width, dilation, config.classes + 1) for dilation in config.dilations
         )
-        self.leave = nn.Sequential(
-            nn.SiLU(),
-            nn.Conv2d(width, 2 * width, 1),
-            nn.SiLU(),
-            nn.Conv2d(2 * width, parameter_count(channels, config.components), 1),
-        )
+        parameters = nn.Conv2d(2 * width, parameter_count(channels, config.components), 1)
+        _spread(parameters, channels, config.components)
+        self.leave = nn.Sequential(nn.SiLU(), nn.Conv2d(width, 2 * width, 1), nn.SiLU(), parameters)
 
     def forward(self, levels: Tensor, labels: Tensor) -> Tensor:
         """Parameters [B, H, W, P] of every pixel's mixture, given all pixels before it.
@@ -156,6 +153,10 @@ class Layer(nn.Module):
         self.leave = nn.Conv2d(width, width, 1)
         self.told = nn.Embedding(kinds, 4 * width)
         nn.init.normal_(self.told.weight, std=0.05)
+        for part in (self.vertical, self.horizontal, self.link, self.leave):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="linear")
+            assert part.bias is not None
+            nn.init.zeros_(part.bias)
 
     def forward(
         self, vertical: Tensor, horizontal: Tensor, labels: Tensor
@@ -254,6 +255,16 @@ def _gate(seen: Tensor, dim: int) -> Tensor:
     return torch.tanh(content) * torch.sigmoid(gate)
 
 
+@torch.no_grad()
+def _spread(parameters: nn.Conv2d, channels: int, components: int) -> None:
+    """Begin with components of equal weight, side by side over the range of levels."""
+    assert parameters.bias is not None
+    table = parameters.bias.view(-1, components)
+    table.zero_()
+    table[1 : 1 + channels] = torch.linspace(-1, 1, components)
+    table[1 + channels : 1 + 2 * channels] = math.log(2 / components) - 1
+
+
 class PixelCNNRecipe(AveragedRecipe):
     """Maximum likelihood with Adam; what is kept is the moving average.
 
@@ -272,7 +283,7 @@ class PixelCNNRecipe(AveragedRecipe):
         self,
         config: Config,
         *,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 8e-3,
         label_dropout: float = 0.1,
         average_decay: float = 0.999,
     ) -> None:
@@ -280,7 +291,7 @@ class PixelCNNRecipe(AveragedRecipe):
         self.config = config
         self.learning_rate, self.label_dropout = learning_rate, label_dropout
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=learning_rate, betas=(0.95, 0.9995)
+            self.network.parameters(), lr=learning_rate, betas=(0.9, 0.99)
         )
         self.optimizers = [self.optimizer]
 
