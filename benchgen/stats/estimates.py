@@ -169,7 +169,9 @@ def estimate(
         clustered = labels is not None or real_labels is not None
         quantile = quantile_of(level, spread.degrees if clustered else None)
         trials = min(units, units if real_units is None else real_units)
-        interval = _wilson(share, stderr, quantile, trials, score.bounds or (0.0, 1.0))
+        lower, upper = _wilson(share, stderr, quantile, trials, score.bounds or (0.0, 1.0))
+        # Rounding must not exclude the value itself.
+        interval = (min(lower, score.value), max(upper, score.value))
     return replace(bare, stderr=stderr, interval=interval, degrees=spread.degrees, law=law)
 
 
@@ -295,5 +297,4 @@ def _wilson(
     centre = (share + quantile**2 / (2 * trials)) / shrink
     half = quantile / shrink * (spread / trials + (quantile / (2 * trials)) ** 2) ** 0.5
     lower, upper = max(0.0, centre - half), min(1.0, centre + half)
-    # Rounding must not exclude the value itself.
-    return low + width * min(lower, share), low + width * max(upper, share)
+    return low + width * lower, low + width * upper

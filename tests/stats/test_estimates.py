@@ -167,6 +167,14 @@ def test_a_share_at_its_bound_has_a_wilson_interval(share):
     assert high - low == pytest.approx(0.037, abs=1e-3)
 
 
+@pytest.mark.parametrize("low", [-3.5000000000000004, -0.1, -1 / 3])
+def test_rounding_does_not_exclude_a_value_at_its_bound(low):
+    zeros = torch.zeros(2, dtype=torch.float64)
+    for value in (low, 1.0):
+        lower, upper = estimate(Score(value, zeros, bounds=(low, 1.0)), n=2, m=None).interval
+        assert low <= lower <= value <= upper <= 1.0
+
+
 def test_a_share_inside_has_wilsons_interval():
     values = torch.tensor([1.0] * 7 + [0.0] * 3, dtype=torch.float64)
     one = mean_score(values, bounds=(0.0, 1.0))
