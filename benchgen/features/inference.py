@@ -19,8 +19,8 @@ from benchgen.arithmetic import exact_float32
 _ROUNDING = 1e-4
 """A change may move an output by this share of the largest; more means that it went wrong."""
 
-_IMAGES_AT_ONCE = 16
-"""For which oneDNN orders its weights; other numbers of images are no less exact."""
+IMAGES_AT_ONCE = 16
+"""Inputs of Inception that pass at once on a CPU, for which oneDNN orders its weights."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**30
@@ -103,6 +103,7 @@ class _PackedConvolution(nn.Module):
 
 
 def _packed(network: nn.Module, example: Tensor) -> nn.Module:
+    """Convolutions packed; the network as it is where that cannot be done or moves the output."""
     if not isinstance(network, fx.GraphModule):
         return network
     graph, parts = deepcopy(network.graph), dict(network.named_modules())
@@ -114,7 +115,7 @@ def _packed(network: nn.Module, example: Tensor) -> nn.Module:
                 part = _part(node, parts)
                 if isinstance(part, nn.Conv2d) and part.padding_mode == "zeros":
                     relu = _relu_after(node, parts)
-                    shape = [_IMAGES_AT_ONCE, *node.args[0].meta["tensor_meta"].shape[1:]]
+                    shape = [IMAGES_AT_ONCE, *node.args[0].meta["tensor_meta"].shape[1:]]
                     node.target = f"packed_{node.name}"
                     parts[node.target] = _PackedConvolution(part, shape, relu is not None)
                     if relu is not None:

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchgen.arithmetic import exact_float32
 from benchgen.errors import UsageError
 from benchgen.features.extractor import Extracted
-from benchgen.features.inference import keep_freed_memory
+from benchgen.features.inference import IMAGES_AT_ONCE, keep_freed_memory
 from benchgen.images.resize import Rule, resize
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -23,7 +23,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Images times pixels that pass through a network at once; it bounds memory. More at once is no
 # faster on a processor, but on a graphics card it is.
-_PIXELS_CPU, _PIXELS_ELSEWHERE = 16 * 299 * 299, 64 * 299 * 299
+_PIXELS_CPU, _PIXELS_ELSEWHERE = IMAGES_AT_ONCE * 299 * 299, 64 * 299 * 299
 _MOST_IMAGES = 64
 
 Arithmetic = Literal["float32", "bfloat16"]
