@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +13,10 @@ from typing import Any
 import torch
 
 from benchgen.errors import BenchgenError, StoreError, SuiteError
-from benchgen.features.store import Store
 from benchgen.files import write_atomically
 from benchgen.hashing import digest
 from benchgen.images.generated import GeneratedSource
-from benchgen.images.source import Source
-from benchgen.runs.chosen import Reader
-from benchgen.runs.clusters import find_clusters
+from benchgen.runs.carrier import Carrier
 from benchgen.runs.directory import Run, influence_column, read_document
 from benchgen.runs.documents import (
     EstimateRecord,
@@ -31,10 +27,9 @@ from benchgen.runs.documents import (
 )
 from benchgen.runs.environment import environment, peak_rss_bytes
 from benchgen.runs.exhibits import choose_exhibits, first_images, save_images
-from benchgen.runs.passes import Observer, Passed, index_purity, run_pass
+from benchgen.runs.passes import Observer, Passed
 from benchgen.runs.plan import Plan, Row, make_plan
 from benchgen.runs.ranges import Timing
-from benchgen.runs.readers import Limits
 from benchgen.runs.records import (
     class_shares,
     decoding_warnings,
@@ -43,7 +38,7 @@ from benchgen.runs.records import (
     plugin_records,
     score_records,
 )
-from benchgen.runs.scorer import Scorer, Scores
+from benchgen.runs.scorer import Scores
 from benchgen.suite import Suite
 from benchgen.version import __version__
 
@@ -82,10 +77,7 @@ class _Engine:
         self.directory = directory
         self.observer = observer
         self.trust_code = trust_code
-        self.store = Store()
-        self.limits = Limits(observer.message)
-        self._reference: Passed | None = None
-        self._scorer: Scorer | None = None
+        self.carrier = Carrier(plan, observer, self._log)
 
     def finished(self) -> bool:
         """Whether every row has a result that says what this plan would."""
@@ -105,13 +97,7 @@ class _Engine:
         self._write_run("running")
         write_atomically(self.directory / "suite.toml", plan.suite.toml())
         self._log("start", benchgen=__version__, n=plan.suite.n)
-        if plan.reference is not None:
-            self._reference = self._pass(plan.reference, "reference", plan.reference.size or 0)
-        training = None
-        if plan.training is not None:
-            source = plan.training[0]
-            training = self._pass(source, "training", source.size or 0)
-        self._scorer = Scorer(plan, self._reference, training, self._weigh)
+        self.carrier.open()
         failed = False
         for row in plan.rows:
             if self._is_done(row):
@@ -132,44 +118,35 @@ class _Engine:
 
     def _row(self, row: Row) -> ResultDocument:
         started = now()
-        pure = None
+        found = self.carrier.score(row, row.n)
+        passed, clusters, suite = found.passed, found.clusters, self.plan.suite
         warnings: list[str] = []
-        if isinstance(row.source, GeneratedSource):
-            pure = index_purity(row.source, self.store)
-            if not pure:
-                warnings.append(
-                    f"{row.name}: images depend on more than (seed, index), so they are not "
-                    "paired with other generators'"
-                )
-        passed = self._pass(row.source, row.name, row.n)
-        begun = time.perf_counter()
-        assert self._scorer is not None
-        asked = self.plan.suite.clusters if row.kind == "generator" else "none"
-        clusters = find_clusters(passed.images, asked)
-        scored = self._scorer.score(row, passed, clusters)
-        classes = self._scorer.by_class(passed, clusters) if self.plan.suite.per_class else {}
-        seconds = time.perf_counter() - begun
+        if found.pure is False:
+            warnings.append(
+                f"{row.name}: images depend on more than (seed, index), so they are not "
+                "paired with other generators'"
+            )
         if clusters.note is not None:
             warnings.append(clusters.note)
         if isinstance(row.source, GeneratedSource):
             warnings += row.source.warnings
         warnings += decoding_warnings(passed, row.name)
-        if self.plan.suite.per_class and not classes:
+        if suite.per_class and not found.by_class:
             warnings.append(
                 f"{row.name}: no values per class: its images and the reference's need labels of "
                 "the same classes"
             )
-        records, fingerprints = score_records(scored, self.plan)
-        columns = self._write_columns(row.name, passed, scored, records)
+        records, fingerprints = score_records(found.scores, self.plan)
+        columns = self._write_columns(row.name, passed, found.scores, records)
         return self._document(
-            replace(row, record=row.record.model_copy(update={"index_pure": pure})),
+            replace(row, record=row.record.model_copy(update={"index_pure": found.pure})),
             started=started,
             passed=passed,
-            metric_seconds=seconds,
+            metric_seconds=found.metric_seconds,
             estimates=records,
             fingerprints=fingerprints,
-            per_class=self.plan.suite.per_class,
-            groups={name: score_records(of, self.plan)[0] for name, of in classes.items()},
+            per_class=suite.per_class,
+            groups={name: score_records(of, self.plan)[0] for name, of in found.by_class.items()},
             clusters=clusters.column,
             class_shares=class_shares(passed, self.plan),
             excluded=[
@@ -178,39 +155,7 @@ class _Engine:
             warnings=warnings,
             features={label: entry.key for label, entry in passed.extracted.items()},
             columns=columns,
-            exhibits=choose_exhibits(passed, row.name, scored, self.directory),
-        )
-
-    def _pass(self, source: Source, name: str, n: int) -> Passed:
-        return self._through(source, name, n, self.plan.extractors, self.plan.measures)
-
-    def _weigh(self, measure: Reader) -> Passed:
-        """The reference images through one more measure."""
-        reference = self.plan.reference
-        assert reference is not None  # the plan has made sure
-        return self._through(reference, "reference", reference.size or 0, (), (measure,))
-
-    def _through(
-        self,
-        source: Source,
-        name: str,
-        n: int,
-        extractors: Sequence[Reader],
-        measures: Sequence[Reader],
-    ) -> Passed:
-        suite = self.plan.suite
-        return run_pass(
-            source,
-            n,
-            name=name,
-            store=self.store,
-            extractors=extractors,
-            measures=measures,
-            batch_size=suite.execution.batch_size,
-            skip_bad=suite.skip_bad,
-            limits=self.limits,
-            observer=self.observer,
-            log=self._log,
+            exhibits=choose_exhibits(passed, row.name, found.scores, self.directory),
         )
 
     def _write_columns(
@@ -224,8 +169,8 @@ class _Engine:
         import pandas as pd
 
         tables = {"": passed.table(self.plan.extractors)}
-        if self._reference is not None:
-            tables[".reference"] = {"index": self._reference.images["index"]}
+        if self.carrier.reference is not None:
+            tables[".reference"] = {"index": self.carrier.reference.images["index"]}
         for found, record in zip(scored.values(), records, strict=True):
             sides = ("", found.influence.fake), (".reference", found.influence.real)
             for side, influence in sides:
@@ -307,13 +252,13 @@ class _Engine:
 
     def _write_run(self, status: str) -> None:
         plan = self.plan
-        shares = class_shares(self._reference, plan) if self._reference else []
+        shares = class_shares(self.carrier.reference, plan) if self.carrier.reference else []
         exhibits = []
         messages = list(plan.messages)
-        if self._reference is not None:
-            messages += decoding_warnings(self._reference, "reference")
-            sample = first_images(self._reference)
-            exhibits = save_images(self._reference, sample, self.directory, "reference")
+        if self.carrier.reference is not None:
+            messages += decoding_warnings(self.carrier.reference, "reference")
+            sample = first_images(self.carrier.reference)
+            exhibits = save_images(self.carrier.reference, sample, self.directory, "reference")
         document = RunDocument.model_validate(
             {
                 "benchgen_version": __version__,

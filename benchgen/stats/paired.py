@@ -30,6 +30,8 @@ class Difference:
         paired: Whether the images were compared one by one.
         notes: Sentences that belong beside the value.
         degrees: Degrees of freedom of the standard error; None where many.
+        errors: How far the interval reaches below and above the value, in units of its quantile;
+            None where unknown.
     """
 
     value: float | None
@@ -39,6 +41,19 @@ class Difference:
     paired: bool
     notes: tuple[str, ...] = ()
     degrees: float | None = None
+    errors: tuple[float, float] | None = None
+
+    def p_at_most(self, margin: float) -> float | None:
+        """One-sided p-value of a difference that is ``margin`` or less; None where unknown."""
+        if self.value is None or self.errors is None:
+            return None
+        return _tail(self.value - margin, self.errors[0], self.degrees)
+
+    def p_at_least(self, margin: float) -> float | None:
+        """One-sided p-value of a difference that is ``margin`` or more; None where unknown."""
+        if self.value is None or self.errors is None:
+            return None
+        return _tail(margin - self.value, self.errors[1], self.degrees)
 
 
 def difference(
@@ -86,8 +101,8 @@ def difference(
     down, up = left * hypot(a_down, b_up), left * hypot(a_up, b_down)
     quantile = quantile_of(level, degrees)
     interval = value - quantile * down, value + quantile * up
-    p = _p_value(value, down if value > 0 else up, degrees)
-    return Difference(value, stderr, interval, p, paired, degrees=degrees)
+    p = min(1.0, 2 * _tail(abs(value), down if value > 0 else up, degrees))
+    return Difference(value, stderr, interval, p, paired, degrees=degrees, errors=(down, up))
 
 
 def _halvings(a: Estimate, b: Estimate) -> float | None:
@@ -169,10 +184,9 @@ def _lost_clusters(side: Estimate) -> bool:
     return side.method != "influence" and side.clusters is None and side.real_clusters is None
 
 
-def _p_value(value: float, error: float, degrees: float | None) -> float:
-    if value == 0:
-        return 1.0
+def _tail(excess: float, error: float, degrees: float | None) -> float:
+    """Probability of a value that far above its expectation, or further."""
     if error == 0:
-        return 0.0
-    ratio = abs(value) / error
-    return float(2 * (stats.norm.sf(ratio) if degrees is None else stats.t.sf(ratio, degrees)))
+        return 0.0 if excess > 0 else 1.0
+    ratio = excess / error
+    return float(stats.norm.sf(ratio) if degrees is None else stats.t.sf(ratio, degrees))
