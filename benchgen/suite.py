@@ -125,6 +125,46 @@ class ExecutionChoice(_Part):
     batch_size: int = Field(default=125, ge=1, description="images per call")
 
 
+class GateChoice(_Part):
+    """What `benchgen gate` asks of each generator, compared with its accepted baseline.
+
+    Attributes:
+        margins: By metric, how much worse it may become: a number in the metric's unit, or a
+            share of the baseline's value, as "5%". Metrics that are not here are not gated.
+            Empty: every metric that has a better side, by 5%.
+        bounds: By metric, what no honest generator reaches: a value significantly better fails.
+            Distances that are corrected for n have the bound 0 by themselves.
+        class_shares: How much the share of any class may move either way; 0 asks nothing.
+        alpha: Chance of any false "degraded" in one gate, and of each false "unchanged".
+        looks: How often it may look at most; each look has twice the images of the one before.
+        n: Images a generator may take; None: as many as the suite's runs.
+    """
+
+    margins: dict[str, float | str] = Field(default_factory=dict)
+    bounds: dict[str, float] = Field(default_factory=dict)
+    class_shares: float = Field(default=0.05, ge=0, lt=1)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    looks: int = Field(default=4, ge=1, le=10)
+    n: int | None = Field(default=None, ge=2)
+
+    @field_validator("margins")
+    @classmethod
+    def _margins(cls, value: dict[str, float | str]) -> dict[str, float | str]:
+        for name, margin in value.items():
+            relative = isinstance(margin, str)
+            number = margin.removesuffix("%") if isinstance(margin, str) else margin
+            try:
+                amount = float(number)
+            except ValueError:
+                amount = -1.0
+            if not 0 <= amount < float("inf") or (relative and not str(margin).endswith("%")):
+                raise ValueError(
+                    f"the margin of {name} is {margin!r}; expected a number from 0, or a share of "
+                    'the baseline\'s value, as "5%"'
+                )
+        return value
+
+
 class Suite(_Part):
     """Everything that one run evaluates.
 
@@ -143,6 +183,7 @@ class Suite(_Part):
             a "group", or "none". Unset: those that share a prompt, where prompts repeat.
         level: Confidence level of the intervals.
         skip_bad: Share of a source's images that may be unreadable before the run stops.
+        gate: What `benchgen gate` asks; a run does not depend on it.
         execution: Device and batch size.
     """
 
@@ -162,6 +203,7 @@ class Suite(_Part):
     clusters: Literal["prompt", "group", "none"] | None = None
     level: float = Field(default=0.95, gt=0.5, lt=1)
     skip_bad: float = Field(default=0.0, ge=0, lt=1)
+    gate: GateChoice = GateChoice()
     execution: ExecutionChoice = ExecutionChoice()
 
     @classmethod
@@ -228,7 +270,7 @@ class Suite(_Part):
 
     def identity(self) -> dict[str, Any]:
         """What decides which run this is: all but how many images, and how it is carried out."""
-        return self.model_dump(mode="json", exclude={"n", "execution", "skip_bad"})
+        return self.model_dump(mode="json", exclude={"n", "gate", "execution", "skip_bad"})
 
     def summary(self) -> str:
         """One line: what it compares, by which metrics."""
@@ -279,6 +321,7 @@ def _fields_at(loc: tuple[int | str, ...]) -> list[str]:
         "extractors": Chosen,
         "measures": Chosen,
         "metrics": MetricChoice,
+        "gate": GateChoice,
         "execution": ExecutionChoice,
     }
     model: type[_Part] = models.get(str(loc[0]), Suite) if loc else Suite

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import benchgen
-from benchgen.cli import doctor, ls, plugins, report, run, sample, schema, train
+from benchgen.cli import baseline, doctor, gate, ls, plugins, report, run, sample, schema, train
 from benchgen.errors import BenchgenError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run.run)
+app.add_typer(gate.app, name="gate")
+app.add_typer(baseline.app, name="baseline")
 app.command()(sample.sample)
 app.command()(train.train)
 app.command()(report.report)

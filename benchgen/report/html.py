@@ -32,11 +32,11 @@ def html(comparison: Comparison | Standings) -> str:
     Names and texts from result documents are escaped; images and plots are inside the file.
     """
     standings = Standings.of(comparison)
-    return _environment().get_template("report.html.j2").render(_context(standings))
+    return environment().get_template("report.html.j2").render(_context(standings))
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("benchgen.report"),
         autoescape=True,

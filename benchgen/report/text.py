@@ -22,23 +22,23 @@ def markdown(comparison: Comparison | Standings) -> str:
     """The ranking as GitHub-flavoured Markdown; names and texts are escaped."""
     standings = Standings.of(comparison)
     notes: dict[str, int] = {}
-    parts = [f"# {_escaped(standings.title)}", _escaped(finding(standings))]
+    parts = [f"# {escaped(standings.title)}", escaped(finding(standings))]
     for population, extractor, columns in standings.groups:
-        features = "" if extractor is None else f", {_escaped(extractor)} features"
+        features = "" if extractor is None else f", {escaped(extractor)} features"
         covered = "the population's value" if population else "the score expected at this N"
-        counts = _escaped(columns[0].counts)
+        counts = escaped(columns[0].counts)
         parts.append(f"Intervals cover {covered}{features}, {counts}.")
         parts.append(_table(standings, columns, notes))
     parts.append(
         "Value ± standard error. **Bold**: best generator; ≈: statistically tied with it. "
         "*real* is the ceiling, *noise* the floor; neither takes a rank."
     )
-    parts += [f"{numbers.superscript(place)} {_escaped(text)}" for text, place in notes.items()]
+    parts += [f"{numbers.superscript(place)} {escaped(text)}" for text, place in notes.items()]
     for name, reason in standings.failures.items():
-        parts.append(f"**Failed**: {_escaped(name)}: {_escaped(reason)}")
+        parts.append(f"**Failed**: {escaped(name)}: {escaped(reason)}")
     warnings = [f"{row}: {text}" if row else text for row, text in standings.warnings]
     if warnings:
-        parts.append("\n".join(["Warnings:", "", *(f"- {_escaped(text)}" for text in warnings)]))
+        parts.append("\n".join(["Warnings:", "", *(f"- {escaped(text)}" for text in warnings)]))
     parts += [_code(document.command) for document in standings.runs]
     return "\n\n".join(parts) + "\n"
 
@@ -83,10 +83,10 @@ def json_document(comparison: Comparison | Standings) -> str:
 
 
 def _table(standings: Standings, columns: Sequence[Column], notes: dict[str, int]) -> str:
-    headings = ["", *(_escaped(column.heading) for column in columns)]
+    headings = ["", *(escaped(column.heading) for column in columns)]
     lines = [headings, ["---"] * len(headings)]
     for row in (*standings.generators, *standings.bounds):
-        name = f"*{_escaped(row.name)}*" if row.role else _escaped(row.name)
+        name = f"*{escaped(row.name)}*" if row.role else escaped(row.name)
         lines.append([name, *(_cell(column.cell(row), row, notes) for column in columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -105,7 +105,7 @@ def _cell(cell: Cell | None, row: Row, notes: dict[str, int]) -> str:
     return text
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """A text that Markdown and the HTML inside it show as it is, on one line."""
     marked = _MARKDOWN.sub(r"\\\1", _one_line(text))
     marked = _BLOCK_START.sub(r"\1\\\2", marked)

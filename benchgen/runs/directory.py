@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from benchgen.metrics.base import SquaredDistance
-    from benchgen.stats.estimates import Estimate
+    from benchgen.stats.estimates import Estimate, Influence
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Result:
         import torch
         from torch.utils.dlpack import from_dlpack
 
-        from benchgen.stats.estimates import Estimate, Influence, cluster_indices
+        from benchgen.stats.estimates import Influence, cluster_indices
 
         record = self.record(metric, extractor)
         column = influence_column(record)
@@ -78,23 +78,8 @@ class Result:
             # Not by way of NumPy: for that Arrow loads pandas.
             return torch.cat([from_dlpack(part).double() for part in values.chunks])
 
-        return Estimate(
-            value=record.value,
-            stderr=record.stderr,
-            interval=record.interval,
-            n=record.n,
-            m=record.m,
-            level=record.level,
-            method=record.method,
-            degrees=record.degrees,
-            law=None if record.law is None else _law(record.law),
-            halvings=_draws(record.halvings),
-            influence=Influence(influence(self.document.columns), influence(self._reference_file)),
-            details=dict(record.details),
-            notes=tuple(record.notes),
-            reason=record.reason,
-            clusters=clusters,
-        )
+        both = Influence(influence(self.document.columns), influence(self._reference_file))
+        return estimate_of(record, both, clusters)
 
     def record(self, metric: str, extractor: str | None = None) -> EstimateRecord:
         """The estimate as the document states it (without influence)."""
@@ -133,6 +118,31 @@ class Result:
         if relative is None or not (self.directory / relative).is_file():
             return pd.DataFrame()
         return pd.read_parquet(self.directory / relative)
+
+
+def estimate_of(
+    record: EstimateRecord, influence: Influence, clusters: torch.Tensor | None
+) -> Estimate:
+    """An estimate again, from its record and what was written beside it."""
+    from benchgen.stats.estimates import Estimate
+
+    return Estimate(
+        value=record.value,
+        stderr=record.stderr,
+        interval=record.interval,
+        n=record.n,
+        m=record.m,
+        level=record.level,
+        method=record.method,
+        degrees=record.degrees,
+        law=None if record.law is None else _law(record.law),
+        halvings=_draws(record.halvings),
+        influence=influence,
+        details=dict(record.details),
+        notes=tuple(record.notes),
+        reason=record.reason,
+        clusters=clusters,
+    )
 
 
 def _law(record: LawRecord) -> SquaredDistance:

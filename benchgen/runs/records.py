@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,36 +70,49 @@ def _rounded(draws: torch.Tensor) -> list[float]:
     return [float(f"{value:.4g}") for value in draws.tolist()]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a classifier or a measure sees in each image: one of a few names, or nothing.
+
+    ``attribute`` is the measure's column; "class" of a classifier.
+    """
+
+    reader: str
+    attribute: str
+    classes: tuple[str, ...]
+    values: list[str | None]
+
+
+def seen_classes(passed: Passed, plan: Plan) -> list[Seen]:
+    """What every classifier sees in each image, and every measure that has names for it."""
+    found = []
+    for reader in plan.extractors:
+        if reader.classes:
+            blocks = passed.logits(reader.label).blocks()
+            values = [reader.classes[i] for block in blocks for i in block.argmax(1).tolist()]
+            found.append(Seen(reader.label, "class", reader.classes, values))
+    for label, columns in passed.measures.items():
+        for attribute, measured in columns.items():
+            named = [value if isinstance(value, str) else None for value in measured]
+            names = tuple(sorted({value for value in named if value is not None}))
+            if 0 < len(names) <= _MOST_VALUES:
+                found.append(Seen(label, attribute, names, named))
+    return found
+
+
 def class_shares(passed: Passed, plan: Plan) -> list[ClassShares]:
     """How often each classifier sees each class, and each measure each value it has a name for."""
     shares = []
-    for reader in plan.extractors:
-        if not reader.classes:
-            continue
-        counts = torch.zeros(len(reader.classes), dtype=torch.int64)
-        for block in passed.logits(reader.label).blocks():
-            counts += block.argmax(1).bincount(minlength=len(reader.classes))
+    for seen in seen_classes(passed, plan):
+        counts = Counter(seen.values)
         shares.append(
             ClassShares(
-                reader=reader.label,
-                attribute="class",
-                classes=list(reader.classes),
-                counts=counts.tolist(),
+                reader=seen.reader,
+                attribute=seen.attribute,
+                classes=list(seen.classes),
+                counts=[counts[name] for name in seen.classes],
             )
         )
-    for label, columns in passed.measures.items():
-        for attribute, values in columns.items():
-            seen = Counter(value for value in values if isinstance(value, str))
-            if 0 < len(seen) <= _MOST_VALUES:
-                names = sorted(seen)
-                shares.append(
-                    ClassShares(
-                        reader=label,
-                        attribute=attribute,
-                        classes=names,
-                        counts=[seen[name] for name in names],
-                    )
-                )
     return shares
 
 

@@ -1,0 +1,1 @@
+"""Regression gate: accepted baselines, and verdicts on what has changed since."""

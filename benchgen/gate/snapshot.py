@@ -1,0 +1,75 @@
+"""A generator at one look: what a baseline keeps, and what a gate compares with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchgen.runs.documents import SourceRecord
+from benchgen.stats.estimates import Estimate, Influence
+
+Key = tuple[str, str | None]
+"""A metric's label and its extractor's (None where it reads none)."""
+
+_STEPS = 2**15 - 1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One generator, scored on its first n images.
+
+    Attributes:
+        n: Images asked for; ``excluded`` of them could not be used.
+        estimates: By metric and extractor; influences of generated images alone, in whole steps.
+        fingerprints: What makes each estimate comparable, as fields.
+        seen: By reader, the class that it sees in each image, ``[n]``.
+        clusters: Column whose equal values say which images are not independent, or None.
+    """
+
+    source: SourceRecord
+    n: int
+    excluded: int
+    estimates: Mapping[Key, Estimate]
+    fingerprints: Mapping[Key, Mapping[str, Any]]
+    seen: Mapping[str, np.ndarray]
+    clusters: str | None
+
+
+def pairable(one: Snapshot, other: Snapshot) -> bool:
+    """Whether image i of both came from the same seed and depends on (seed, i) alone."""
+    a, b = one.source, other.source
+    return (
+        a.seed is not None
+        and a.seed == b.seed
+        and bool(a.index_pure and b.index_pure)
+        and one.n == other.n
+        and not (one.excluded or other.excluded)
+        and one.clusters == other.clusters
+    )
+
+
+def in_steps(influence: torch.Tensor) -> tuple[np.ndarray, float]:
+    """An influence in whole steps, int16 ``[n]``, and what a step is worth.
+
+    A step is 1/32767 of the largest: next to nothing beside the spread. Equal influences stay
+    equal, so an image that has not changed keeps a difference of exactly zero.
+    """
+    values = influence.double().cpu().numpy()
+    largest = float(np.abs(values).max(initial=0.0))
+    step = largest / _STEPS if largest > 0 else 1.0
+    return np.rint(values / step).astype(np.int16), step
+
+
+def against_this_reference(found: Estimate, values: torch.Tensor | None, of: Key) -> Estimate:
+    """An estimate whose reference is the same on both sides of a gate, and so no source of error.
+
+    ``values`` are the influences of the generated images; of those of the reference where the
+    metric reads no generated image (a likelihood).
+    """
+    influence = Influence(values, None) if of[1] is not None else Influence(None, values)
+    law = None if found.law is None else replace(found.law, draws=None)
+    return replace(found, influence=influence, real_clusters=None, law=law)

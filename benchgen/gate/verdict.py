@@ -1,0 +1,379 @@
+"""From baselines and what is made now to verdicts, at as many looks as it takes.
+
+Each question has three one-sided tests, each over all looks by spending its error: that the harm
+is within the margin (rejected: degraded), that it is beyond (rejected: unchanged), and that it is
+less than an improvement by the margin (rejected: improved). "Degraded" is adjusted over all
+questions of a gate (Holm 1979); a gate is green only where all questions are, so "unchanged" needs
+no adjustment (Berger 1982). A question that is settled is asked no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy import stats
+
+from benchgen.gate.baseline import Baseline, named, snapped
+from benchgen.gate.documents import CheckRecord, Word
+from benchgen.gate.snapshot import Key, Snapshot, pairable
+from benchgen.metrics.base import Score
+from benchgen.runs.documents import MetricRecord
+from benchgen.runs.fingerprint import differing_fields
+from benchgen.stats.estimates import Estimate, estimate
+from benchgen.stats.multiplicity import holm
+from benchgen.stats.paired import Difference, difference
+from benchgen.stats.sequential import Looks
+from benchgen.suite import GateChoice
+
+DEFAULT_MARGIN = "5%"
+_FOR_BOUNDS = 0.1
+"""Share of alpha that is kept for scores that are too good to be true."""
+_POWER = 0.8
+_OUT_OF_REACH = 1000
+
+
+@dataclass
+class _Test:
+    """One-sided p-values of one hypothesis, a look each."""
+
+    looks: Looks
+    nominal: list[float] = field(default_factory=list)
+
+    @property
+    def p(self) -> float:
+        return self.looks.p_value(self.nominal)
+
+
+@dataclass
+class _Question:
+    """One thing asked of one generator: of a metric, or of its classes' shares.
+
+    ``worse`` and ``within`` hold one test a side that harm can lie on: one for a metric, two a
+    class. Any of the first rejected is harm; all of the second are needed for none.
+    """
+
+    generator: str
+    check: str
+    looks: Looks
+    margin: float = 0.0
+    worse: dict[str, _Test] = field(default_factory=dict)
+    within: dict[str, _Test] = field(default_factory=dict)
+    better: _Test | None = None
+    too_good: _Test | None = None
+    shown: CheckRecord | None = None
+    same: bool = False
+    settled: Word | None = None
+    error: float = 0.0
+    reason: str = ""
+
+    @property
+    def p_worse(self) -> float:
+        return min(1.0, len(self.worse) * min(test.p for test in self.worse.values()))
+
+    @property
+    def p_within(self) -> float:
+        return max(test.p for test in self.within.values())
+
+    def ask(self, side: str, harm: Difference) -> None:
+        """Add a look at one side. Harm without a known error settles nothing."""
+        at_most, at_least = harm.p_at_most(self.margin), harm.p_at_least(self.margin)
+        for tests, p in ((self.worse, at_most), (self.within, at_least)):
+            tests.setdefault(side, _Test(self.looks)).nominal.append(1.0 if p is None else p)
+
+
+class Judge:
+    """The questions of one gate, and what is known of each so far.
+
+    Args:
+        asked: The suite's choices.
+        metrics: What is gated, by key, with direction and whether it estimates a population.
+        baselines: By generator.
+    """
+
+    def __init__(
+        self,
+        asked: GateChoice,
+        metrics: Mapping[Key, MetricRecord],
+        baselines: Mapping[str, Baseline],
+    ) -> None:
+        self.asked = asked
+        self.metrics = metrics
+        self.baselines = baselines
+        self._questions: dict[tuple[str, str], _Question] = {}
+        self._last: dict[str, CheckRecord] = {}
+        self._said: list[CheckRecord] = []
+        self.changes: dict[tuple[str, str], torch.Tensor] = {}
+
+    def say(
+        self,
+        generator: str,
+        verdict: Word,
+        reason: str,
+        check: str = "sampling",
+    ) -> None:
+        """A verdict that no look can change."""
+        self._said.append(
+            CheckRecord(generator=generator, check=check, verdict=verdict, reason=reason)
+        )
+
+    def look(self, name: str, place: int, now: Snapshot) -> None:
+        """Compare a generator with its baseline at a look, on every question that is open."""
+        baseline = self.baselines[name]
+        looks = Looks(baseline.sizes)
+        before, now = baseline.snapshot(place), snapped(now)
+        paired = pairable(before, now)
+        for key, metric in self.metrics.items():
+            check = named(key)
+            if self._is_settled(name, check):
+                continue
+            one, other = before.estimates.get(key), now.estimates.get(key)
+            if one is None or other is None:
+                self.say(name, "incomparable", "the baseline does not have this metric", check)
+                self._settle(name, check, "incomparable")
+                continue
+            differing = differing_fields(before.fingerprints[key], now.fingerprints[key])
+            if differing:
+                listed = "; ".join(
+                    f"{field} was {a!r}, is {b!r}" for field, (a, b) in differing.items()
+                )
+                self.say(name, "incomparable", listed, check)
+                self._settle(name, check, "incomparable")
+                continue
+            question = self._question(name, check, looks)
+            accepted = next(
+                r.value for r in baseline.final.estimates if (r.metric, r.extractor) == key
+            )
+            question.margin = margin_of(self.asked, metric.id, accepted)
+            self._ask_metric(question, metric, one, other, paired, now.n)
+        if self.asked.class_shares > 0:
+            for reader, classes in baseline.document.classes.items():
+                check = f"class shares@{reader}"
+                if reader in now.seen and not self._is_settled(name, check):
+                    question = self._question(name, check, looks)
+                    question.margin = self.asked.class_shares
+                    self._ask_shares(
+                        question, classes, before.seen[reader], now.seen[reader], paired, now.n
+                    )
+        self._decide()
+
+    def close(self, name: str) -> None:
+        """No more images of this generator: what is open is inconclusive."""
+        for (generator, _), question in self._questions.items():
+            if generator == name and question.settled is None:
+                question.settled = "inconclusive"
+
+    def open(self, name: str) -> bool:
+        """Whether a question of this generator is not settled."""
+        own = [q for (generator, _), q in self._questions.items() if generator == name]
+        return any(question.settled is None for question in own)
+
+    @property
+    def records(self) -> list[CheckRecord]:
+        """Every question with its verdict, worst first within a generator."""
+        adjusted = self._adjusted()
+        found = list(self._said)
+        for key, question in self._questions.items():
+            if question.shown is None:
+                continue
+            verdict = question.settled or "inconclusive"
+            found.append(
+                question.shown.model_copy(
+                    update={
+                        "verdict": verdict,
+                        "p_worse": adjusted[key],
+                        "p_within": question.p_within,
+                        "needed": self._needed(question) if verdict == "inconclusive" else None,
+                        "reason": _reason(question),
+                    }
+                )
+            )
+        return found
+
+    def _question(self, name: str, check: str, looks: Looks) -> _Question:
+        return self._questions.setdefault((name, check), _Question(name, check, looks))
+
+    def _is_settled(self, name: str, check: str) -> bool:
+        question = self._questions.get((name, check))
+        return question is not None and question.settled is not None
+
+    def _settle(self, name: str, check: str, verdict: Word) -> None:
+        self._questions[name, check] = _Question(name, check, Looks((1,)), settled=verdict)
+
+    def _ask_metric(
+        self,
+        question: _Question,
+        metric: MetricRecord,
+        before: Estimate,
+        now: Estimate,
+        paired: bool,
+        n: int,
+    ) -> None:
+        lower = metric.direction == "lower"
+        first, second = (now, before) if lower else (before, now)
+        harm = difference(first, second, paired=paired, shared_reference=True)
+        question.ask("", harm)
+        improved = harm.p_at_least(-question.margin)
+        question.better = question.better or _Test(question.looks)
+        question.better.nominal.append(1.0 if improved is None else improved)
+        question.same = harm.value == 0 and harm.stderr == 0
+        question.error = max(harm.errors or (0.0,))
+        bound = self.asked.bounds.get(metric.id)
+        if bound is None and lower and metric.population and now.law is not None:
+            bound = 0.0
+        if bound is not None:
+            question.too_good = question.too_good or _Test(question.looks)
+            question.too_good.nominal.append(_beyond(now, bound, lower))
+        reason = "" if harm.value is not None else "the metric is undefined on one side"
+        if harm.value is not None and harm.stderr is None:
+            reason = "its error is unknown: " + "; ".join(harm.notes)
+        question.reason = reason
+        a, b = now.influence.fake, before.influence.fake
+        if paired and a is not None and b is not None:
+            self.changes[question.generator, question.check] = (a - b) * (1 if lower else -1)
+        question.shown = CheckRecord(
+            generator=question.generator,
+            check=question.check,
+            verdict="inconclusive",
+            n=n,
+            paired=paired,
+            baseline=before.value,
+            value=now.value,
+            harm=harm.value,
+            interval=harm.interval,
+            margin=question.margin,
+        )
+
+    def _ask_shares(
+        self,
+        question: _Question,
+        classes: Sequence[str],
+        before: np.ndarray,
+        now: np.ndarray,
+        paired: bool,
+        n: int,
+    ) -> None:
+        found = {}
+        for name in classes:
+            found[name] = difference(
+                _share(now == name), _share(before == name), paired=paired, shared_reference=False
+            )
+        for name, shift in found.items():
+            question.ask(f"{name}: more", shift)
+            question.ask(f"{name}: less", _turned(shift))
+        most = max(found, key=lambda name: abs(found[name].value or 0.0))
+        shift = found[most]
+        question.same = all(s.value == 0 and s.stderr == 0 for s in found.values())
+        question.error = max(max(s.errors or (0.0,)) for s in found.values())
+        harm = abs(shift.value or 0.0)
+        less = (shift.value or 0.0) < 0
+        interval = (_turned(shift) if less else shift).interval
+        question.reason = f"class {most} {'fell' if less else 'rose'} most" if harm else ""
+        question.shown = CheckRecord(
+            generator=question.generator,
+            check=question.check,
+            verdict="inconclusive",
+            n=n,
+            paired=paired,
+            baseline=float((before == most).mean()),
+            value=float((now == most).mean()),
+            harm=harm,
+            interval=interval,
+            margin=question.margin,
+        )
+
+    def _adjusted(self) -> dict[tuple[str, str], float]:
+        asked = {key: q for key, q in self._questions.items() if q.worse}
+        return dict(zip(asked, holm([q.p_worse for q in asked.values()]), strict=True))
+
+    def _decide(self) -> None:
+        alpha = self.asked.alpha
+        bounded = [q for q in self._questions.values() if q.too_good is not None]
+        for question in bounded:
+            assert question.too_good is not None
+            if question.too_good.p <= alpha * _FOR_BOUNDS / len(bounded):
+                question.settled = "implausible"
+        harmful = alpha * (1 - _FOR_BOUNDS) if bounded else alpha
+        for key, adjusted in self._adjusted().items():
+            question = self._questions[key]
+            if question.settled is not None:
+                continue
+            if adjusted <= harmful:
+                question.settled = "degraded"
+            elif question.same:
+                question.settled = "unchanged"
+            elif question.p_within <= alpha:
+                better = question.better is not None and question.better.p <= alpha
+                question.settled = "improved" if better else "unchanged"
+
+    def _needed(self, question: _Question) -> int | None:
+        """Images for a verdict with power 0.8, if the harm is what it looks like."""
+        shown = question.shown
+        if shown is None or shown.harm is None or shown.n is None or not question.error:
+            return None
+        away = abs(shown.harm - question.margin)
+        level = self.asked.alpha
+        if shown.harm > question.margin:
+            level /= max(1, sum(1 for q in self._questions.values() if q.settled != "degraded"))
+        if away == 0:
+            return None
+        drift = Looks(question.looks.sizes).drift(level, _POWER)
+        factor = (drift * question.error / away) ** 2
+        return None if factor > _OUT_OF_REACH else max(shown.n + 1, int(np.ceil(shown.n * factor)))
+
+
+def margin_of(asked: GateChoice, metric: str, accepted: float | None) -> float:
+    """How much harm is put up with, in the metric's unit: fixed when the baseline is accepted."""
+    margin = asked.margins.get(metric, DEFAULT_MARGIN)
+    if isinstance(margin, str):
+        return abs(accepted or 0.0) * float(margin.removesuffix("%")) / 100
+    return float(margin)
+
+
+def gated(
+    asked: GateChoice, metrics: Iterable[tuple[Key, MetricRecord]]
+) -> dict[Key, MetricRecord]:
+    """The metrics that a gate asks about: those with a margin, or all that have a better side."""
+    return {
+        key: metric
+        for key, metric in metrics
+        if metric.direction != "none" and (not asked.margins or metric.id in asked.margins)
+    }
+
+
+def _beyond(now: Estimate, bound: float, lower: bool) -> float:
+    """p-value of a value that expects no better than a bound."""
+    if now.value is None or now.stderr is None:
+        return 1.0
+    error = now.stderr if now.law is None else now.law.variance_at(bound) ** 0.5
+    excess = bound - now.value if lower else now.value - bound
+    if error == 0:
+        return 0.0 if excess > 0 else 1.0
+    return float(stats.norm.sf(excess / error))
+
+
+def _share(is_one: np.ndarray) -> Estimate:
+    values = torch.from_numpy(is_one.astype(np.float64))
+    share = float(values.mean())
+    return estimate(
+        Score(share, fake_influence=values - share, bounds=(0.0, 1.0)), n=len(values), m=None
+    )
+
+
+def _turned(shift: Difference) -> Difference:
+    value = None if shift.value is None else -shift.value
+    errors = None if shift.errors is None else shift.errors[::-1]
+    interval = None if shift.interval is None else (-shift.interval[1], -shift.interval[0])
+    return Difference(
+        value, shift.stderr, interval, shift.p, shift.paired, shift.notes, shift.degrees, errors
+    )
+
+
+def _reason(question: _Question) -> str:
+    if question.settled == "implausible":
+        return "better than real images can be: look for copies of the reference among the samples"
+    if question.same:
+        return "no image changed"
+    return question.reason
