@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,7 @@ _PAIRS = 8
 def gate(
     suite: Suite | str | os.PathLike[str],
     *,
+    generators: Sequence[str] = (),
     folder: str | os.PathLike[str] = DEFAULT,
     out: str | os.PathLike[str] | None = None,
     allow_inconclusive: bool = False,
@@ -51,6 +52,7 @@ def gate(
 
     Args:
         suite: A suite, the path of a suite file, or the name of a bundled suite.
+        generators: Names of those to gate; none: all of the suite, and none may be gone.
         folder: Where the baselines lie: ``<folder>/<suite>/<generator>.json``.
         out: Where gate.json, gate.md, junit.xml and index.html go; default
             ``.benchgen/gate/<suite>``.
@@ -64,6 +66,7 @@ def gate(
     Raises:
         SuiteError, UnknownIdError, PluginError, ImageError, WeightsError: If the suite cannot be
             carried out at all.
+        UsageError: If there is no generator of such a name.
         StoreError: If the outcome cannot be written.
     """
     begun = time.perf_counter()
@@ -72,8 +75,11 @@ def gate(
     plan, looks = _planned(chosen, trust_code)
     for text in plan.messages:
         watching.message(text)
-    rows = _generators(plan)
-    read = _read(Path(folder), chosen.name, [row.name for row in rows])
+    rows = _generators(plan, generators)
+    names = [row.name for row in rows]
+    if not generators:
+        names += sorted(_there(Path(folder), chosen.name) - set(names))
+    read = _read(Path(folder), chosen.name, names)
     found = {name: one for name, one in read.items() if isinstance(one, Baseline)}
     judge = Judge(chosen.gate, gated(chosen.gate, _metrics(plan)), found)
     for name, one in read.items():
@@ -149,12 +155,9 @@ def accept(
     suite, made = _suite_of(run)
     watching = observer or Silent()
     plan, looks = _planned(suite, trust_code)
-    rows = [row for row in _generators(plan) if not generators or row.name in generators]
-    missing = set(generators) - {row.name for row in rows}
-    if missing or not rows:
-        known = ", ".join(row.name for row in _generators(plan)) or "none"
-        wanted = ", ".join(sorted(missing)) or "a generator"
-        raise UsageError(f"{suite.name} has no {wanted}; it has: {known}")
+    rows = _generators(plan, generators)
+    if not rows:
+        raise UsageError(f"{suite.name} has no generator to accept")
     if made is not None:
         for row in rows:
             _require_same(row, made)
@@ -236,8 +239,16 @@ def _require_gated(suite: Suite, plan: Plan) -> None:
                 )
 
 
-def _generators(plan: Plan) -> list[Row]:
-    return [row for row in plan.rows if row.kind == "generator"]
+def _generators(plan: Plan, names: Sequence[str]) -> list[Row]:
+    """The generators of these names; all where there are none."""
+    rows = [row for row in plan.rows if row.kind == "generator"]
+    known = [row.name for row in rows]
+    if missing := [name for name in names if name not in known]:
+        raise UsageError(
+            f"{plan.suite.name} has no generator {', '.join(missing)}; it has: "
+            f"{', '.join(known) or 'none'}"
+        )
+    return [row for row in rows if not names or row.name in names]
 
 
 def _metrics(plan: Plan) -> list[tuple[Key, MetricRecord]]:
@@ -247,11 +258,14 @@ def _metrics(plan: Plan) -> list[tuple[Key, MetricRecord]]:
     ]
 
 
-def _read(folder: Path, suite: str, names: list[str]) -> dict[str, Baseline | BenchgenError]:
-    """The baseline of every generator, and of every one that has a baseline alone."""
-    there = [path.stem for path in sorted((folder / suite).glob("*.json"))]
+def _there(folder: Path, suite: str) -> set[str]:
+    return {path.stem for path in (folder / suite).glob("*.json")}
+
+
+def _read(folder: Path, suite: str, names: Iterable[str]) -> dict[str, Baseline | BenchgenError]:
+    """The baseline of every generator, or why there is none."""
     found: dict[str, Baseline | BenchgenError] = {}
-    for name in dict.fromkeys([*names, *there]):
+    for name in names:
         try:
             found[name] = baselines.read(baselines.place(folder, suite, name))
         except BenchgenError as error:

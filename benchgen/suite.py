@@ -133,7 +133,8 @@ class GateChoice(_Part):
             share of the baseline's value, as "5%". Metrics that are not here are not gated.
             Empty: every metric that has a better side, by 5%.
         bounds: By metric, what no honest generator reaches: a value significantly better fails.
-            Distances that are corrected for n have the bound 0 by themselves.
+            By themselves, distances that are corrected for n have the bound 0, and coverage what
+            real images expect.
         class_shares: How much the share of any class may move either way; 0 asks nothing.
         alpha: Chance of any false "degraded" in one gate, and of each false "unchanged".
         looks: How often it may look at most; each look has twice the images of the one before.

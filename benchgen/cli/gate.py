@@ -52,6 +52,9 @@ def check(
         str | None,
         typer.Argument(help="A suite file (.toml) or a bundled suite. Default: digits."),
     ] = None,
+    generator: Annotated[
+        list[str] | None, typer.Option("--generator", "-g", help="Name of one to gate; or all.")
+    ] = None,
     baselines: Folder = None,
     n: Annotated[int | None, typer.Option("-n", help="Most images per generator.")] = None,
     out: Annotated[
@@ -88,6 +91,7 @@ def check(
     with RichObserver(Console(stderr=True)) as observer:
         document = compare(
             chosen,
+            generators=generator or (),
             folder=baselines or DEFAULT,
             out=where,
             allow_inconclusive=allow_inconclusive,

@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 import benchgen
-from benchgen.cli import baseline, doctor, gate, ls, plugins, report, run, sample, schema, train
+from benchgen.cli import (
+    baseline,
+    compare,
+    doctor,
+    gate,
+    ls,
+    plugins,
+    report,
+    run,
+    sample,
+    schema,
+    train,
+)
 from benchgen.errors import BenchgenError
 
 app = typer.Typer(
@@ -29,6 +41,7 @@ app.add_typer(gate.app, name="gate")
 app.add_typer(baseline.app, name="baseline")
 app.command()(sample.sample)
 app.command()(train.train)
+app.command()(compare.compare)
 app.command()(report.report)
 app.command()(schema.schema)
 app.command()(doctor.doctor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchgen.errors import UsageError
 from benchgen.gate.baseline import named
@@ -99,8 +99,11 @@ def sizes(run: Run, other: Run | None, asked: GateChoice, power: float) -> list[
 
 def _error(result: Result, other: Result | None, key: Key) -> tuple[float | None, bool]:
     one = _fixed(result, key)
-    two = one if other is None else _fixed(other, key)
-    paired = other is not None and pairable(result, other)
+    if other is None:
+        one = replace(one, halvings=None)  # those of one run are not two independent runs'
+        return difference(one, one, paired=False, shared_reference=True).stderr, False
+    paired = pairable(result, other)
+    two = _fixed(other, key)
     return difference(one, two, paired=paired, shared_reference=True).stderr, paired
 
 

@@ -40,16 +40,16 @@ class Snapshot:
 
 
 def pairable(one: Snapshot, other: Snapshot) -> bool:
-    """Whether image i of both came from the same seed and depends on (seed, i) alone."""
+    """Whether image i of both came from the same seed and depends on (seed, i) alone.
+
+    Files without a seed pair with themselves.
+    """
     a, b = one.source, other.source
-    return (
-        a.seed is not None
-        and a.seed == b.seed
-        and bool(a.index_pure and b.index_pure)
-        and one.n == other.n
-        and not (one.excluded or other.excluded)
-        and one.clusters == other.clusters
-    )
+    if (one.n, one.clusters) != (other.n, other.clusters) or one.excluded or other.excluded:
+        return False
+    if a.seed is None:
+        return a.fingerprint == b.fingerprint
+    return a.seed == b.seed and bool(a.index_pure and b.index_pure)
 
 
 def in_steps(influence: torch.Tensor) -> tuple[np.ndarray, float]:

@@ -70,6 +70,11 @@ class _Question:
     reason: str = ""
 
     @property
+    def goes_on(self) -> bool:
+        """Whether a look is left."""
+        return len(next(iter(self.worse.values())).nominal) < len(self.looks.sizes)
+
+    @property
     def p_worse(self) -> float:
         return min(1.0, len(self.worse) * min(test.p for test in self.worse.values()))
 
@@ -220,12 +225,10 @@ class Judge:
         question.better.nominal.append(1.0 if improved is None else improved)
         question.same = harm.value == 0 and harm.stderr == 0
         question.error = max(harm.errors or (0.0,))
-        bound = self.asked.bounds.get(metric.id)
-        if bound is None and lower and metric.population and now.law is not None:
-            bound = 0.0
+        bound = self.asked.bounds.get(metric.id, _ceiling(metric, now))
         if bound is not None:
             question.too_good = question.too_good or _Test(question.looks)
-            question.too_good.nominal.append(_beyond(now, bound, lower))
+            question.too_good.nominal.append(_beyond(metric, now, bound))
         reason = "" if harm.value is not None else "the metric is undefined on one side"
         if harm.value is not None and harm.stderr is None:
             reason = "its error is unknown: " + "; ".join(harm.notes)
@@ -306,7 +309,9 @@ class Judge:
                 question.settled = "unchanged"
             elif question.p_within <= alpha:
                 better = question.better is not None and question.better.p <= alpha
-                question.settled = "improved" if better else "unchanged"
+                # Much better is looked at to the end: it may be too good to be true.
+                if not (better and question.too_good is not None and question.goes_on):
+                    question.settled = "improved" if better else "unchanged"
 
     def _needed(self, question: _Question) -> int | None:
         """Images for a verdict with power 0.8, if the harm is what it looks like."""
@@ -343,12 +348,23 @@ def gated(
     }
 
 
-def _beyond(now: Estimate, bound: float, lower: bool) -> float:
+def _ceiling(metric: MetricRecord, now: Estimate) -> float | None:
+    """What images that are like the real ones expect, where none can expect better."""
+    if metric.direction == "lower" and metric.population and now.law is not None:
+        return 0.0
+    if metric.id.partition("[")[0] == "coverage":
+        return now.details.get("expected_if_equal")
+    return None
+
+
+def _beyond(metric: MetricRecord, now: Estimate, bound: float) -> float:
     """p-value of a value that expects no better than a bound."""
     if now.value is None or now.stderr is None:
         return 1.0
     error = now.stderr if now.law is None else now.law.variance_at(bound) ** 0.5
-    excess = bound - now.value if lower else now.value - bound
+    if metric.unit == "share":  # of one that is all or nothing the error is 0
+        error = max(error, max(0.0, bound * (1 - bound) / now.n) ** 0.5)
+    excess = bound - now.value if metric.direction == "lower" else now.value - bound
     if error == 0:
         return 0.0 if excess > 0 else 1.0
     return float(stats.norm.sf(excess / error))

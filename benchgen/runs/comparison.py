@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchgen.errors import UsageError
 from benchgen.runs.directory import Result, Run
@@ -192,14 +192,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class MetricDifference:
-    """``a - b`` on one metric; ``better`` names the better row where the interval excludes 0."""
+    """``a - b`` on one metric.
+
+    ``a`` and ``b`` are the names of the rows, ``values`` what they score; ``better`` says which of
+    the two is better where the interval leaves out 0.
+    """
 
     metric: str
     extractor: str | None
     a: str
     b: str
+    values: tuple[float, float]
     difference: Difference
-    better: str | None
+    better: Literal["a", "b"] | None
 
 
 def compare(
@@ -230,14 +235,17 @@ def compare(
 
 
 def pairable(a: Result, b: Result) -> bool:
-    """Whether image i of both came from the same seed and depends on (seed, i) alone."""
+    """Whether image i of both came from the same seed and depends on (seed, i) alone.
+
+    Files without a seed pair with themselves.
+    """
     one, two = a.document.source, b.document.source
+    if a.document.n != b.document.n or a.document.excluded != b.document.excluded:
+        return False
+    if one.seed is None:
+        return one.fingerprint == two.fingerprint
     return (
-        one.seed is not None
-        and one.seed == two.seed
-        and bool(one.index_pure and two.index_pure)
-        and a.document.n == b.document.n
-        and not (a.document.excluded or b.document.excluded)
+        one.seed == two.seed and bool(one.index_pure and two.index_pure) and not a.document.excluded
     )
 
 
@@ -285,13 +293,21 @@ def _differences(a: Result, b: Result, metrics: dict[str, MetricRecord]) -> list
             paired=pairable(a, b),
             shared_reference=True,
         )
-        better = None
+        better: Literal["a", "b"] | None = None
         if delta.interval is not None and not delta.interval[0] <= 0 <= delta.interval[1]:
             wins = metrics[record.metric].direction
             if wins != "none":
-                better = a.name if (delta.interval[1] < 0) == (wins == "lower") else b.name
+                better = "a" if (delta.interval[1] < 0) == (wins == "lower") else "b"
         found.append(
-            MetricDifference(record.metric, record.extractor, a.name, b.name, delta, better)
+            MetricDifference(
+                metric=record.metric,
+                extractor=record.extractor,
+                a=a.name,
+                b=b.name,
+                values=(record.value, other.value),
+                difference=delta,
+                better=better,
+            )
         )
     return found
 
