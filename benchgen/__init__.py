@@ -34,9 +34,11 @@ _WHERE = {
     "UnknownIdError": "benchgen.errors",
     "UsageError": "benchgen.errors",
     "WeightsError": "benchgen.errors",
+    "accept_baseline": "benchgen.gating",
     "compare": "benchgen.runs.comparison",
     "hookimpl": "benchgen.host.hookspecs",
     "run": "benchgen.evaluation",
+    "run_gate": "benchgen.gating",
     "score": "benchgen.runs.scoring",
     "train": "benchgen.training.train",
 }
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from benchgen.errors import UsageError as UsageError
     from benchgen.errors import WeightsError as WeightsError
     from benchgen.evaluation import run as run
+    from benchgen.gating import accept_baseline as accept_baseline
+    from benchgen.gating import run_gate as run_gate
     from benchgen.host.hookspecs import hookimpl as hookimpl
     from benchgen.host.specs import ExtractorSpec as ExtractorSpec
     from benchgen.host.specs import GeneratorSpec as GeneratorSpec

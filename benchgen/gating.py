@@ -38,7 +38,7 @@ _USUAL = 2_000
 _PAIRS = 8
 
 
-def gate(
+def run_gate(
     suite: Suite | str | os.PathLike[str],
     *,
     generators: Sequence[str] = (),
@@ -122,7 +122,7 @@ def default_out(suite: Suite) -> Path:
     return ignore.parent / suite.name
 
 
-def accept(
+def accept_baseline(
     run: str | os.PathLike[str] | Suite,
     *,
     reason: str,
@@ -141,7 +141,7 @@ def accept(
         reason: Why this is what the generators should be; kept with the baseline.
         author: Who says so.
         generators: Names of those to accept; none: all.
-        folder: As for ``gate``.
+        folder: As for ``run_gate``.
         trust_code: As for ``run``.
         observer: Hears of progress.
 

@@ -46,10 +46,10 @@ def accept(
 
     from benchgen.cli.progress import RichObserver
     from benchgen.gate.baseline import DEFAULT
-    from benchgen.gating import accept
+    from benchgen.gating import accept_baseline
 
     with RichObserver(Console(stderr=True)) as observer:
-        accepted = accept(
+        accepted = accept_baseline(
             run,
             reason=reason,
             author=author or os.environ.get("GITHUB_ACTOR") or getpass.getuser(),

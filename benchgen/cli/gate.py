@@ -79,8 +79,7 @@ def check(
     from benchgen.evaluation import open_suite
     from benchgen.gate.baseline import DEFAULT
     from benchgen.gate.text import markdown
-    from benchgen.gating import default_out
-    from benchgen.gating import gate as compare
+    from benchgen.gating import default_out, run_gate
 
     chosen = open_suite(suite or "digits")
     if n is not None:
@@ -89,7 +88,7 @@ def check(
         chosen = chosen.replace(execution=chosen.execution.model_dump() | {"device": device})
     where = default_out(chosen) if out is None else out
     with RichObserver(Console(stderr=True)) as observer:
-        document = compare(
+        document = run_gate(
             chosen,
             generators=generator or (),
             folder=baselines or DEFAULT,

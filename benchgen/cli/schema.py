@@ -1,4 +1,4 @@
-"""`benchgen schema`: the JSON Schema of the documents that runs write."""
+"""`benchgen schema`: the JSON Schema of the documents that benchgen writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON Schema of result documents and of run.json."""
+    """Print the JSON Schema of result documents, run.json, baselines and gate.json."""
+    from benchgen.gate.documents import BaselineDocument, GateDocument
     from benchgen.runs.documents import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=1))
+    typer.echo(json.dumps(json_schema(BaselineDocument, GateDocument), indent=1))

@@ -80,7 +80,7 @@ def _gate(
 ) -> GateDocument:
     import getpass
 
-    from benchgen.gating import accept, gate
+    from benchgen.gating import accept_baseline, run_gate
 
     root = config.rootpath
     chosen = _chosen(root, suite, margin)
@@ -89,9 +89,9 @@ def _gate(
     if config.getoption(_UPDATE):
         reason = config.getoption(_REASON)
         author = getpass.getuser()
-        accept(chosen, reason=reason, author=author, generators=generators, folder=folder)
+        accept_baseline(chosen, reason=reason, author=author, generators=generators, folder=folder)
     out = root / ".benchgen" / "gate" / chosen.name
-    document = gate(
+    document = run_gate(
         chosen,
         generators=generators,
         folder=folder,

@@ -222,11 +222,14 @@ class RunDocument(Document):
     messages: list[str] = Field(default_factory=list)
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of the result document and of run.json, as one schema with two definitions."""
+def json_schema(*more: type[Document]) -> dict[str, Any]:
+    """JSON Schema of the result document, of run.json, and of ``more``: one with definitions."""
     from pydantic.json_schema import models_json_schema
 
-    models = [(ResultDocument, "serialization"), (RunDocument, "serialization")]
+    written: tuple[type[Document], ...] = (ResultDocument, RunDocument, *more)
+    models: list[tuple[type[Document], Literal["serialization"]]] = [
+        (model, "serialization") for model in written
+    ]
     _, schema = models_json_schema(models, title="benchgen documents")  # type: ignore[arg-type]
     references = [{"$ref": f"#/$defs/{model.__name__}"} for model, _ in models]
     dialect = "https://json-schema.org/draft/2020-12/schema"

@@ -11,7 +11,7 @@ import torch
 from benchgen.errors import BenchgenError, NotComparableError, StoreError
 from benchgen.gate.baseline import Baseline, changes, read
 from benchgen.gate.snapshot import in_steps
-from benchgen.gating import accept, gate
+from benchgen.gating import accept_baseline, run_gate
 from tests.gate.conftest import MakeSuite
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 @pytest.fixture
 def baseline(suite: MakeSuite) -> Baseline:
-    [one] = accept(suite(), reason="first", author="Ada")
+    [one] = accept_baseline(suite(), reason="first", author="Ada")
     return one
 
 
@@ -55,7 +55,7 @@ def test_it_is_read_back_as_it_was_written(baseline: Baseline) -> None:
 
 def test_it_is_small(suite: MakeSuite) -> None:
     names = ["fid", "fid-corrected", "kid", "is", "precision", "recall", "density", "coverage"]
-    [one] = accept(
+    [one] = accept_baseline(
         suite(metrics=names, n=2000, gate={}), reason="all default metrics", author="Ada"
     )
     size = sum(path.stat().st_size for path in one.path.parent.iterdir())
@@ -101,7 +101,7 @@ def test_what_is_not_whole_is_refused(
     damage(baseline.path, how)
     with pytest.raises(kind, match=told):
         read(baseline.path)
-    document = gate(suite())
+    document = run_gate(suite())
     assert document.exit_code == 4
     [check] = document.checks
     assert check.verdict in ("missing", "incomparable")
@@ -112,14 +112,14 @@ def test_a_baseline_of_another_suite_under_this_name_is_refused(
     baseline: Baseline, suite: MakeSuite
 ) -> None:
     baseline.path.parent.rename(baseline.path.parent.parent / "renamed")
-    document = gate(suite(name="renamed"))
+    document = run_gate(suite(name="renamed"))
     assert document.exit_code == 4
     assert "is of the suite 'strokes', not 'renamed'" in document.checks[0].reason
 
 
 def test_changes_between_two_folders(baseline: Baseline, suite: MakeSuite) -> None:
     here = baseline.path.parent.parent
-    accept(suite("slight"), reason="more noise", author="Bob", folder="new")
+    accept_baseline(suite("slight"), reason="more noise", author="Bob", folder="new")
     lines = changes(here, Path("new"))
     assert [line[2] for line in lines] == ["fid@digits", "kid@digits", "precision@digits"]
     assert {line[-1] for line in lines} == {"more noise"}

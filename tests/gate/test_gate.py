@@ -10,7 +10,7 @@ import pytest
 
 from benchgen.errors import NotComparableError, SuiteError, UsageError
 from benchgen.gate.documents import GateDocument
-from benchgen.gating import accept, gate
+from benchgen.gating import accept_baseline, run_gate
 from benchgen.runs.documents import Document
 from benchgen.suite import Suite
 from tests.gate.conftest import MakeSuite
@@ -21,7 +21,7 @@ BASELINES = Path(".benchgen/baselines/strokes")
 
 
 def accepted(suite: Suite) -> None:
-    accept(suite, reason="first", author="Ada")
+    accept_baseline(suite, reason="first", author="Ada")
 
 
 def verdicts(document: GateDocument) -> dict[str, str]:
@@ -37,7 +37,7 @@ def test_a_refactoring_that_changes_nothing_is_green_at_the_first_look(
     suite: MakeSuite, batch_size: int
 ) -> None:
     accepted(suite())
-    document = gate(suite("refactored", execution={"batch_size": batch_size}))
+    document = run_gate(suite("refactored", execution={"batch_size": batch_size}))
     assert document.exit_code == 0
     assert document.made == {"strokes": 100}
     assert set(verdicts(document).values()) == {"unchanged"}
@@ -47,7 +47,7 @@ def test_a_refactoring_that_changes_nothing_is_green_at_the_first_look(
 def test_a_wrong_normalisation_is_red_and_says_where(suite: MakeSuite) -> None:
     accepted(suite())
     before = written()
-    document = gate(suite("normalisation"))
+    document = run_gate(suite("normalisation"))
     assert document.exit_code == 1
     assert verdicts(document)["fid@digits"] == "degraded"
     [check] = [check for check in document.checks if check.check == "fid@digits"]
@@ -79,7 +79,7 @@ def test_a_wrong_normalisation_is_red_and_says_where(suite: MakeSuite) -> None:
 
 def test_other_seeds_are_not_paired_and_say_so(suite: MakeSuite) -> None:
     accepted(suite())
-    document = gate(suite(seed=5))
+    document = run_gate(suite(seed=5))
     assert not any(check.paired for check in document.checks if check.check != "sampling")
     assert "degraded" not in verdicts(document).values()
     undecided = [check for check in document.checks if check.verdict == "inconclusive"]
@@ -87,14 +87,14 @@ def test_other_seeds_are_not_paired_and_say_so(suite: MakeSuite) -> None:
     assert document.exit_code == 5
     assert all(check.n == 400 for check in undecided)
     assert any(check.needed and check.needed > 400 for check in undecided)
-    assert gate(suite(seed=5), allow_inconclusive=True).exit_code == 0
+    assert run_gate(suite(seed=5), allow_inconclusive=True).exit_code == 0
 
 
 def test_copies_of_the_reference_are_implausibly_good(suite: MakeSuite, tmp_path: Path) -> None:
     asked = {"metrics": ["fid", "coverage"], "gate": {}}
     accepted(suite(**asked))
     source = {"source": str(tmp_path / "reals.npy"), "name": "strokes"}
-    document = gate(suite(**asked, generators=[source]))
+    document = run_gate(suite(**asked, generators=[source]))
     assert document.exit_code == 1
     assert verdicts(document)["coverage@digits"] == "implausible"
     assert "copies of the reference" in (Path(".benchgen/gate/strokes/gate.md")).read_text()
@@ -105,12 +105,12 @@ def test_a_declared_bound_fails_what_is_beyond(suite: MakeSuite) -> None:
     reals = {"reference": "benchgen/digits", "generators": ["benchgen/mnist-vae"], "n": 200}
     accepted(suite(**reals))
     bound = {"margins": {"precision": 0.05}, "bounds": {"precision": 0.1}}
-    document = gate(suite(**reals, gate=bound))
+    document = run_gate(suite(**reals, gate=bound))
     assert verdicts(document)["precision@digits"] == "implausible"
 
 
 def test_no_baseline_is_missing(suite: MakeSuite) -> None:
-    document = gate(suite())
+    document = run_gate(suite())
     assert document.exit_code == 4
     assert [(c.generator, c.verdict) for c in document.checks] == [("strokes", "missing")]
     assert "benchgen baseline accept" in document.checks[0].reason
@@ -120,7 +120,7 @@ def test_no_baseline_is_missing(suite: MakeSuite) -> None:
 
 def test_a_generator_that_raises_has_failed_by_name(suite: MakeSuite) -> None:
     accepted(suite())
-    document = gate(suite("raises"))
+    document = run_gate(suite("raises"))
     assert document.exit_code == 3
     [check] = document.checks
     assert check.verdict == "failed"
@@ -131,13 +131,13 @@ def test_a_generator_that_raises_has_failed_by_name(suite: MakeSuite) -> None:
 def test_a_generator_that_is_gone_is_missing(suite: MakeSuite) -> None:
     accepted(suite())
     rest = suite(generators=[{"source": "acme/strokes", "name": "other"}])
-    accept(rest, reason="also", author="Ada")
-    document = gate(rest)
+    accept_baseline(rest, reason="also", author="Ada")
+    document = run_gate(rest)
     assert document.exit_code == 4
     assert {c.generator for c in document.checks if c.verdict == "missing"} == {"strokes"}
-    assert gate(rest, generators=["other"]).exit_code == 0
+    assert run_gate(rest, generators=["other"]).exit_code == 0
     with pytest.raises(UsageError, match="no generator strokes; it has: other"):
-        gate(rest, generators=["strokes"])
+        run_gate(rest, generators=["strokes"])
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_other_settings_are_incomparable_with_the_field_named(
 ) -> None:
     accepted(suite())
     asked = {"margins": {}} if "metrics" in changes else {"margins": {"fid": "5%"}}
-    document = gate(suite(**changes, gate=asked))
+    document = run_gate(suite(**changes, gate=asked))
     assert document.exit_code == 4
     reasons = [check.reason for check in document.checks if check.verdict == "incomparable"]
     assert any(field in reason for reason in reasons), reasons
@@ -162,35 +162,35 @@ def test_other_settings_are_incomparable_with_the_field_named(
 
 def test_a_margin_of_no_metric_is_named(suite: MakeSuite) -> None:
     with pytest.raises(SuiteError, match=r"gate.margins.fjd: .*it has: fid, kid, precision"):
-        gate(suite(gate={"margins": {"fjd": 0.1}}))
+        run_gate(suite(gate={"margins": {"fjd": 0.1}}))
 
 
 def test_a_reason_is_needed(suite: MakeSuite) -> None:
     with pytest.raises(UsageError, match="--reason"):
-        accept(suite(), reason="  ", author="Ada")
+        accept_baseline(suite(), reason="  ", author="Ada")
 
 
 def test_a_run_of_another_version_is_not_accepted(suite: MakeSuite) -> None:
     import benchgen
 
     run = benchgen.run(suite(), "run")
-    accept(run.directory, reason="from a run", author="Ada")
+    accept_baseline(run.directory, reason="from a run", author="Ada")
     text = (run.directory / "suite.toml").read_text()
     (run.directory / "suite.toml").write_text(text.replace('fault = "none"', 'fault = "slight"'))
     changed = (run.directory / "suite.toml").read_text()
     assert 'fault = "slight"' in changed
     with pytest.raises(NotComparableError, match="another than the one that is installed"):
-        accept(run.directory, reason="again", author="Ada")
+        accept_baseline(run.directory, reason="again", author="Ada")
 
 
 def test_accepting_keeps_what_was_replaced(suite: MakeSuite) -> None:
     accepted(suite())
-    [one] = accept(suite("slight"), reason="new noise", author="Bob")
+    [one] = accept_baseline(suite("slight"), reason="new noise", author="Bob")
     replaced = one.document.replaced
     assert replaced is not None
     assert (replaced.author, replaced.reason) == ("Ada", "first")
     assert set(replaced.values) == {"fid@digits", "kid@digits", "precision@digits"}
-    assert gate(suite("slight")).exit_code == 0
+    assert run_gate(suite("slight")).exit_code == 0
 
 
 def test_documents_refuse_nan() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchgen.gating import accept
+from benchgen.gating import accept_baseline
 from benchgen.suite import Suite
 from tests.gate.conftest import MakeSuite
 
@@ -34,13 +34,13 @@ def baselines(pytester: pytest.Pytester) -> Path:
 
 
 def test_an_unchanged_generator_passes(pytester: pytest.Pytester, suite: MakeSuite) -> None:
-    accept(suite(), reason="first", author="Ada", folder=baselines(pytester))
+    accept_baseline(suite(), reason="first", author="Ada", folder=baselines(pytester))
     write(pytester, suite())
     pytester.runpytest_inprocess("--strict-markers").assert_outcomes(passed=1)
 
 
 def test_a_broken_one_fails_like_an_assertion(pytester: pytest.Pytester, suite: MakeSuite) -> None:
-    accept(suite(), reason="first", author="Ada", folder=baselines(pytester))
+    accept_baseline(suite(), reason="first", author="Ada", folder=baselines(pytester))
     write(pytester, suite("normalisation"), {"fid": 0.1})
     result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1)
