@@ -104,7 +104,7 @@ def run_gate(
         made=going.made,
         seconds=round(time.perf_counter() - begun, 3),
         checks=judge.records,
-        pairs=_worst_pairs(judge, going.passed),
+        pairs=_worst_pairs(judge, found, going.passed),
         messages=list(plan.messages),
         allow_inconclusive=allow_inconclusive,
     )
@@ -369,7 +369,9 @@ def _require_same(row: Row, made: Run) -> None:
         )
 
 
-def _worst_pairs(judge: Judge, passed: dict[str, Passed]) -> list[WorstPair]:
+def _worst_pairs(
+    judge: Judge, baselines: dict[str, Baseline], passed: dict[str, Passed]
+) -> list[WorstPair]:
     """Of each generator that degraded, the images that lost most, of those kept as pictures."""
     found = []
     for name in passed:
@@ -383,7 +385,7 @@ def _worst_pairs(judge: Judge, passed: dict[str, Passed]) -> list[WorstPair]:
         if not bad:
             continue
         check = bad[0].check
-        kept = judge.baselines[name].pictures
+        kept = baselines[name].pictures
         change = judge.changes[name, check][: len(kept)]
         order = change.argsort(descending=True, stable=True).tolist()[:_PAIRS]
         after = passed[name].pictures(order)

@@ -66,6 +66,16 @@ class Baseline:
     def final(self) -> LookRecord:
         return self.document.looks[-1]
 
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """By reader, the classes that it tells apart."""
+        return self.document.classes
+
+    def value(self, key: Key) -> float | None:
+        """The accepted value of a metric, at the budget; None where undefined, or not there."""
+        values = {(r.metric, r.extractor): r.value for r in self.final.estimates}
+        return values.get(key)
+
     @cached_property
     def _columns(self) -> dict[str, Any]:
         from pyarrow import parquet

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from scipy import stats
 
-from benchgen.gate.baseline import Baseline, named, snapped
+from benchgen.gate.baseline import named, snapped
 from benchgen.gate.documents import CheckRecord, Word
 from benchgen.gate.snapshot import Key, Snapshot, pairable
 from benchgen.metrics.base import Score
@@ -89,6 +90,17 @@ class _Question:
             tests.setdefault(side, _Test(self.looks)).nominal.append(1.0 if p is None else p)
 
 
+class Accepted(Protocol):
+    """What a gate must know of a baseline."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+    @property
+    def classes(self) -> Mapping[str, Sequence[str]]: ...
+    def value(self, key: Key) -> float | None: ...
+    def snapshot(self, place: int) -> Snapshot: ...
+
+
 class Judge:
     """The questions of one gate, and what is known of each so far.
 
@@ -102,7 +114,7 @@ class Judge:
         self,
         asked: GateChoice,
         metrics: Mapping[Key, MetricRecord],
-        baselines: Mapping[str, Baseline],
+        baselines: Mapping[str, Accepted],
     ) -> None:
         self.asked = asked
         self.metrics = metrics
@@ -148,13 +160,10 @@ class Judge:
                 self._settle(name, check, "incomparable")
                 continue
             question = self._question(name, check, looks)
-            accepted = next(
-                r.value for r in baseline.final.estimates if (r.metric, r.extractor) == key
-            )
-            question.margin = margin_of(self.asked, metric.id, accepted)
+            question.margin = margin_of(self.asked, metric.id, baseline.value(key))
             self._ask_metric(question, metric, one, other, paired, now.n)
         if self.asked.class_shares > 0:
-            for reader, classes in baseline.document.classes.items():
+            for reader, classes in baseline.classes.items():
                 check = f"class shares@{reader}"
                 if reader in now.seen and not self._is_settled(name, check):
                     question = self._question(name, check, looks)

@@ -1,0 +1,326 @@
+"""How often a gate is wrong, by simulation on the features of a bundled model.
+
+    python benchmarks/gate.py [--repetitions 2000] [--out FILE]
+
+A pool of images of `mnist-gan` passes the digit network once. Each simulated gate draws a baseline
+and what is compared with it from that pool, and asks of five metrics, with looks and with one look
+at the budget. The margin is 0 where nothing is wrong: the hardest null. Where the true harm equals
+the margin, the model is mixed with blurred images of its own, and each metric's margin is its mean
+harm over the repetitions. Prints a table, writes JSON and Markdown, and exits with 1 if a rate is
+above 6.5 % (alpha is 5 %).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from harness import REPORTS, json_file
+from torch import Tensor
+
+from benchgen.gate.baseline import snapped
+from benchgen.gate.snapshot import Key, Snapshot, against_this_reference
+from benchgen.gate.verdict import Judge
+from benchgen.host.loader import host
+from benchgen.images.embedded import load_digits
+from benchgen.images.generated import GeneratedSource
+from benchgen.metrics.base import TensorFeatures
+from benchgen.runs.chosen import load_metrics, load_readers
+from benchgen.runs.documents import MetricRecord, SourceRecord
+from benchgen.runs.records import metric_record
+from benchgen.runs.scoring import estimates
+from benchgen.stats.estimates import Estimate
+from benchgen.suite import Chosen, GateChoice, MetricChoice
+
+METRICS = ("fid", "kid", "precision", "recall", "coverage")
+SIZES = (125, 250, 500)
+REAL = 1000
+ALLOWED = 0.065
+WORKERS = 2
+_BATCH = 500
+_BLURRED = 0.25
+"""Share of images that the worse model blurs."""
+
+Draw = Callable[[np.random.Generator, int], tuple[Tensor, Tensor, bool]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One situation under one design: how often a wrong verdict was given.
+
+    ``wrong`` is the share of gates with any false "degraded" (or, at the margin, the largest share
+    over the metrics of a false "unchanged"); ``images`` the mean number looked at.
+    """
+
+    situation: str
+    looks: int
+    claim: str
+    gates: int
+    wrong: float
+    images: float
+    by_metric: dict[str, float]
+
+
+@cache
+def pools(count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Features ``[count, d]`` of the model, of the same images blurred, and of real digits."""
+    plugins = host()
+    [reader] = load_readers(plugins, "extractor", [Chosen(id="digits")], "cpu")
+    registered = plugins.find("generator", "benchgen/mnist-gan")
+    source = GeneratedSource(registered, {}, seed=0)
+    kernel = torch.tensor([1.0, 2.0, 1.0])
+    kernel = (kernel[:, None] * kernel / 16).expand(3, 1, 3, 3)
+    sharp, blurred = [], []
+    for batch in source.read(range(count), _BATCH):
+        soft = F.conv2d(batch.images.float(), kernel, padding=1, groups=3).round().to(torch.uint8)
+        sharp.append(reader.read(batch.images).features)
+        blurred.append(reader.read(soft).features)
+    digits = load_digits("reference")
+    real = [reader.read(b.images).features for b in digits.read(range(REAL), _BATCH)]
+    return torch.cat(sharp), torch.cat(blurred), torch.cat(real)
+
+
+class _Scored:
+    """The metrics of one set of features at each look, as a baseline would know them."""
+
+    def __init__(self, features: Tensor, seed: int) -> None:
+        self.sizes = SIZES
+        self.classes: Mapping[str, Sequence[str]] = {}
+        self._taken = [snapped(_snapshot(features[:n], seed)) for n in SIZES]
+
+    def value(self, key: Key) -> float | None:
+        return self._taken[-1].estimates[key].value
+
+    def snapshot(self, place: int) -> Snapshot:
+        return self._taken[place]
+
+
+class _LastLook:
+    """The same, looked at once."""
+
+    def __init__(self, scored: _Scored) -> None:
+        self.sizes = SIZES[-1:]
+        self.classes = scored.classes
+        self.value = scored.value
+        self._scored = scored
+
+    def snapshot(self, place: int) -> Snapshot:
+        return self._scored.snapshot(place - 1)
+
+
+@cache
+def _prepared() -> tuple[list[Any], list[tuple[Key, MetricRecord]], dict[int, Any]]:
+    metrics = list(load_metrics(host(), [MetricChoice(id=name) for name in METRICS]))
+    _, _, real = pools(_POOL)
+    references = (TensorFeatures(real),)
+    ready = {id(m.family): m.family.prepare(*references) for m in metrics}
+    return metrics, [((m.label, "digits"), metric_record(m)) for m in metrics], ready
+
+
+def _snapshot(features: Tensor, seed: int) -> Snapshot:
+    metrics, keys, ready = _prepared()
+    references = (TensorFeatures(pools(_POOL)[2]),)
+    rows = TensorFeatures(features)
+    computed: dict[int, Mapping[str, Estimate]] = {}
+    found = {}
+    for metric, (key, _) in zip(metrics, keys, strict=True):
+        family = id(metric.family)
+        if family not in computed:
+            computed[family] = estimates(metric.family, ready[family], rows, references)
+        one = computed[family][metric.spec.name]
+        found[key] = against_this_reference(one, one.influence.fake, key)
+    source = SourceRecord(
+        name="gan", kind="generator", id="gan", fingerprint="", seed=seed, index_pure=True
+    )
+    return Snapshot(source, len(features), 0, found, {key: {} for key in found}, {}, None)
+
+
+def _new_seeds(random: np.random.Generator, n: int) -> tuple[Tensor, Tensor, bool]:
+    sharp, _, _ = pools(_POOL)
+    chosen = random.choice(len(sharp), 2 * n, replace=False)
+    return sharp[chosen[:n]], sharp[chosen[n:]], False
+
+
+def _half_redrawn(random: np.random.Generator, n: int) -> tuple[Tensor, Tensor, bool]:
+    """Paired; half of the images are others of the same model."""
+    before, other, _ = _new_seeds(random, n)
+    kept = torch.from_numpy(random.random(n) < 0.5)[:, None]
+    return before, torch.where(kept, before, other), True
+
+
+def _unchanged(random: np.random.Generator, n: int) -> tuple[Tensor, Tensor, bool]:
+    before, _, _ = _new_seeds(random, n)
+    return before, before.clone(), True
+
+
+def _worse(paired: bool) -> Draw:
+    def draw(random: np.random.Generator, n: int) -> tuple[Tensor, Tensor, bool]:
+        sharp, blurred, _ = pools(_POOL)
+        first = random.choice(len(sharp), 2 * n, replace=False)
+        second = first[:n] if paired else first[n:]
+        soft = torch.from_numpy(random.random(n) < _BLURRED)[:, None]
+        return sharp[first[:n]], torch.where(soft, blurred[second], sharp[second]), paired
+
+    return draw
+
+
+NULL: dict[str, Draw] = {
+    "same seeds, nothing changed": _unchanged,
+    "same seeds, half of the images redrawn": _half_redrawn,
+    "new seeds": _new_seeds,
+}
+AT_MARGIN: dict[str, Draw] = {
+    "same seeds, a quarter blurred": _worse(True),
+    "new seeds, a quarter blurred": _worse(False),
+}
+_POOL = 40_000
+
+
+def _pair(situation: str, repetition: int) -> tuple[_Scored, _Scored]:
+    draw = (NULL | AT_MARGIN)[situation]
+    random = np.random.default_rng(repetition)
+    before, now, paired = draw(random, SIZES[-1])
+    return _Scored(before, 0), _Scored(now, 0 if paired else 1)
+
+
+def _judged(
+    before: _Scored, now: _Scored, margins: dict[str, float], once: bool
+) -> tuple[dict[str, str], int]:
+    """The verdict of each metric, and the images looked at."""
+    asked = GateChoice(margins=margins, class_shares=0.0)
+    _, keys, _ = _prepared()
+    accepted = _LastLook(before) if once else before
+    judge = Judge(asked, dict(keys), {"gan": accepted})
+    places = [len(SIZES) - 1] if once else list(range(len(SIZES)))
+    for step, place in enumerate(places):
+        judge.look("gan", 0 if once else step, now.snapshot(place))
+        if not judge.open("gan"):
+            break
+    judge.close("gan")
+    told = {record.check.partition("@")[0]: str(record.verdict) for record in judge.records}
+    return told, SIZES[place]
+
+
+def _null(job: tuple[str, int]) -> list[tuple[dict[str, str], int]]:
+    torch.set_num_threads(1)
+    before, now = _pair(*job)
+    margins = dict.fromkeys(METRICS, 0.0)
+    return [_judged(before, now, margins, once) for once in (False, True)]
+
+
+def _harms(job: tuple[str, int]) -> dict[str, float]:
+    torch.set_num_threads(1)
+    before, now = _pair(*job)
+    harms = {}
+    for key, metric in _prepared()[1]:
+        sign = 1 if metric.direction == "lower" else -1
+        harms[metric.id] = sign * ((now.value(key) or 0.0) - (before.value(key) or 0.0))
+    return harms
+
+
+def _at_margin(job: tuple[str, int, dict[str, float]]) -> list[tuple[dict[str, str], int]]:
+    torch.set_num_threads(1)
+    before, now = _pair(*job[:2])
+    return [_judged(before, now, job[2], once) for once in (False, True)]
+
+
+def main() -> int:
+    """Simulate, print and write; 1 if a rate is above what is allowed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--repetitions", type=int, default=2000)
+    parser.add_argument("--out", type=json_file, default=REPORTS / "gate.json")
+    given = parser.parse_args()
+    begun = time.perf_counter()
+    pools(_POOL)
+    rows: list[Row] = []
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("fork")) as workers:
+        for situation in NULL:
+            jobs = [(situation, r) for r in range(given.repetitions)]
+            found = list(workers.map(_null, jobs, chunksize=8))
+            for place, looks in enumerate((len(SIZES), 1)):
+                rows.append(_row(situation, looks, "degraded", [one[place] for one in found]))
+                print(_line(rows[-1]), flush=True)
+        for situation in AT_MARGIN:
+            jobs = [(situation, r) for r in range(given.repetitions)]
+            harms = list(workers.map(_harms, jobs, chunksize=8))
+            margins = {name: float(np.mean([h[name] for h in harms])) for name in METRICS}
+            asked = [(*job, margins) for job in jobs]
+            found = list(workers.map(_at_margin, asked, chunksize=8))
+            for place, looks in enumerate((len(SIZES), 1)):
+                rows.append(_row(situation, looks, "unchanged", [one[place] for one in found]))
+                print(_line(rows[-1]), flush=True)
+    seconds = time.perf_counter() - begun
+    failures = [
+        f"{row.situation}, {row.looks} look(s): {row.wrong:.1%} falsely {row.claim}"
+        for row in rows
+        if row.wrong > ALLOWED
+    ]
+    _write(given.out, rows, failures, seconds)
+    print("\n".join(failures))
+    return int(bool(failures))
+
+
+def _row(situation: str, looks: int, claim: str, found: list[tuple[dict[str, str], int]]) -> Row:
+    false = {"degraded": ("degraded",), "unchanged": ("unchanged", "improved")}[claim]
+    each = {
+        name: float(np.mean([told.get(name) in false for told, _ in found])) for name in METRICS
+    }
+    anywhere = float(np.mean([any(v in false for v in told.values()) for told, _ in found]))
+    wrong = anywhere if claim == "degraded" else max(each.values())
+    images = float(np.mean([n for _, n in found]))
+    return Row(situation, looks, claim, len(found), wrong, images, each)
+
+
+def _line(row: Row) -> str:
+    each = " | ".join(f"{row.by_metric[name]:.1%}" for name in METRICS)
+    return (
+        f"| {row.situation} | {row.looks} | {row.claim} | {row.wrong:.1%} | {row.images:,.0f} "
+        f"| {each} |"
+    )
+
+
+def _write(out: Path, rows: list[Row], failures: list[str], seconds: float) -> None:
+    document = {
+        "sizes": SIZES,
+        "pool": _POOL,
+        "seconds": round(seconds),
+        "torch": torch.__version__,
+        "rows": [asdict(row) for row in rows],
+        "failures": failures,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document, indent=1) + "\n")
+    gates = rows[0].gates
+    told = [
+        "# How often the gate is wrong",
+        "",
+        f"{gates:,} simulated gates a line, on digit features of `mnist-gan`, budget {SIZES[-1]:,} "
+        f"images against {REAL:,} real ones, alpha 5 %, five metrics. {WORKERS} "
+        f"processes, {seconds / 60:.0f} min. "
+        "A false *degraded* counts where any of the five is; margin 0, nothing is wrong. A false "
+        "*unchanged* is counted for each metric, its margin being the true harm; the largest "
+        "share stands in the column *wrong*.",
+        "",
+        "| situation | looks | false verdict | wrong | images | " + " | ".join(METRICS) + " |",
+        "| --- | --- | --- | --- | --- | " + " | ".join("---" for _ in METRICS) + " |",
+        *map(_line, rows),
+        "",
+        *(f"- {failure}" for failure in failures),
+    ]
+    out.with_suffix(".md").write_text("\n".join(told).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
