@@ -30,7 +30,6 @@ import torch.nn.functional as F
 from harness import REPORTS, json_file
 from torch import Tensor
 
-from benchgen.gate.baseline import snapped
 from benchgen.gate.snapshot import Key, Snapshot, against_this_reference
 from benchgen.gate.verdict import Judge
 from benchgen.host.loader import host
@@ -98,7 +97,7 @@ class _Scored:
     def __init__(self, features: Tensor, seed: int) -> None:
         self.sizes = SIZES
         self.classes: Mapping[str, Sequence[str]] = {}
-        self._taken = [snapped(_snapshot(features[:n], seed)) for n in SIZES]
+        self._taken = [_snapshot(features[:n], seed) for n in SIZES]
 
     def value(self, key: Key) -> float | None:
         return self._taken[-1].estimates[key].value

@@ -140,7 +140,7 @@ class Judge:
         """Compare a generator with its baseline at a look, on every question that is open."""
         baseline = self.baselines[name]
         looks = Looks(baseline.sizes)
-        before, now = baseline.snapshot(place), snapped(now)
+        before, now = snapped(baseline.snapshot(place)), snapped(now)
         paired = pairable(before, now)
         for key, metric in self.metrics.items():
             check = named(key)

@@ -1,0 +1,185 @@
+"""Verdicts on scores that are made up: margins, directions, looks, class shares, bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from benchgen.gate.documents import CheckRecord
+from benchgen.gate.snapshot import Key, Snapshot
+from benchgen.gate.verdict import Judge, gated, margin_of
+from benchgen.metrics.base import Score
+from benchgen.runs.documents import MetricRecord, SourceRecord
+from benchgen.stats.estimates import estimate
+from benchgen.suite import GateChoice
+
+SIZES = (100, 200, 400)
+KEY: Key = ("error", "net")
+
+
+def metric(name: str = "error", direction: str = "lower", unit: str = "") -> MetricRecord:
+    return MetricRecord.model_validate(
+        {
+            "id": name,
+            "title": name,
+            "direction": direction,
+            "unit": unit,
+            "scale": 1.0,
+            "depends_on_n": False,
+            "population": False,
+            "reads": "",
+        }
+    )
+
+
+@dataclass
+class Made:
+    """A generator whose metric is the mean of some numbers, and whose classes are given."""
+
+    values: np.ndarray
+    seen: np.ndarray | None = None
+    seed: int = 0
+    sizes: tuple[int, ...] = SIZES
+
+    @property
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        return {} if self.seen is None else {"net": sorted(set(self.seen.tolist()))}
+
+    def value(self, key: Key) -> float:
+        return float(self.values[: SIZES[-1]].mean())
+
+    def snapshot(self, place: int) -> Snapshot:
+        n = SIZES[place]
+        part = torch.from_numpy(self.values[:n])
+        mean = float(part.mean())
+        source = SourceRecord(
+            name="g", kind="generator", id="g", fingerprint="", seed=self.seed, index_pure=True
+        )
+        return Snapshot(
+            source=source,
+            n=n,
+            excluded=0,
+            estimates={KEY: estimate(Score(mean, fake_influence=part - mean), n=n, m=None)},
+            fingerprints={KEY: {"metric": "error"}},
+            seen={} if self.seen is None else {"net": self.seen[:n]},
+            clusters=None,
+        )
+
+
+def judged(
+    before: Made, now: Made, direction: str = "lower", **asked: object
+) -> dict[str, CheckRecord]:
+    chosen = GateChoice.model_validate({"margins": {"error": 0.1}, "class_shares": 0} | asked)
+    judge = Judge(chosen, {KEY: metric(direction=direction)}, {"g": before})
+    for place in range(len(SIZES)):
+        judge.look("g", place, now.snapshot(place))
+        if not judge.open("g"):
+            break
+    judge.close("g")
+    return {record.check: record for record in judge.records}
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    return np.random.default_rng(0).normal(3.0, 1.0, SIZES[-1])
+
+
+def test_a_shift_of_every_image_is_seen_at_the_first_look(values: np.ndarray) -> None:
+    found = judged(Made(values), Made(values + 0.2 + 0.1 * np.sin(values * 50)))["error@net"]
+    assert (found.verdict, found.n, found.paired) == ("degraded", 100, True)
+    assert found.harm == pytest.approx(0.2, abs=0.05)
+    assert found.margin == 0.1
+
+
+def test_direction_decides_what_is_harm(values: np.ndarray) -> None:
+    more = Made(values + 0.3 + 0.01 * np.sin(values * 50))
+    assert judged(Made(values), more, "higher")["error@net"].verdict == "improved"
+    assert judged(more, Made(values), "higher")["error@net"].verdict == "degraded"
+    assert judged(more, Made(values))["error@net"].verdict == "improved"
+
+
+def test_within_the_margin_is_unchanged(values: np.ndarray) -> None:
+    little = Made(values + 0.02 + 0.05 * np.sin(values * 50))
+    assert judged(Made(values), little)["error@net"].verdict == "unchanged"
+
+
+def test_no_change_at_all_is_unchanged_even_without_a_margin(values: np.ndarray) -> None:
+    found = judged(Made(values), Made(values.copy()), margins={"error": 0.0})["error@net"]
+    assert (found.verdict, found.n, found.reason) == ("unchanged", 100, "no image changed")
+
+
+def test_what_cannot_be_told_is_inconclusive_and_says_how_many_images_would(
+    values: np.ndarray,
+) -> None:
+    other = np.random.default_rng(1).normal(3.0, 1.0, SIZES[-1])
+    other += values.mean() - other.mean() + 0.08
+    found = judged(Made(values), Made(other, seed=1))["error@net"]
+    assert (found.verdict, found.n, found.paired) == ("inconclusive", 400, False)
+    assert found.needed is not None
+    assert found.needed > 400
+
+
+def test_relative_margins_are_of_the_accepted_value() -> None:
+    asked = GateChoice(margins={"error": "10%", "other": 0.2})
+    assert margin_of(asked, "error", -3.0) == pytest.approx(0.3)
+    assert margin_of(asked, "other", 7.0) == 0.2
+    assert margin_of(GateChoice(), "any", 2.0) == pytest.approx(0.1)
+
+
+def test_metrics_with_a_margin_are_gated_or_all_with_a_better_side() -> None:
+    metrics = [(("a", "n"), metric("a")), (("b", "n"), metric("b", "none"))]
+    assert list(gated(GateChoice(), metrics)) == [("a", "n")]
+    assert list(gated(GateChoice(margins={"c": 1.0}), metrics)) == []
+
+
+@pytest.mark.parametrize("margin", [-0.1, "5", "five%", "-3%", "nan%", float("inf")])
+def test_bad_margins_are_refused(margin: float | str) -> None:
+    with pytest.raises(ValueError, match="the margin of error is"):
+        GateChoice(margins={"error": margin})
+
+
+def test_a_suppressed_class_is_named(values: np.ndarray) -> None:
+    seen = np.array([str(i % 5) for i in range(SIZES[-1])])
+    fewer = seen.copy()
+    threes = np.flatnonzero(seen == "3")
+    fewer[threes[::2]] = "1"
+    found = judged(
+        Made(values, seen), Made(values.copy(), fewer), class_shares=0.02, margins={"error": 0.1}
+    )
+    shares = found["class shares@net"]
+    assert shares.verdict == "degraded"
+    assert shares.harm == pytest.approx(0.1, abs=0.01)
+    assert shares.reason in ("class 1 rose most", "class 3 fell most")
+    assert found["error@net"].verdict == "unchanged"
+
+
+def test_equal_shares_are_unchanged(values: np.ndarray) -> None:
+    seen = np.array([str(i % 5) for i in range(SIZES[-1])])
+    swapped = seen.copy()
+    swapped[:10] = seen[:10][::-1]
+    found = judged(Made(values, seen), Made(values.copy(), swapped), class_shares=0.05)
+    assert found["class shares@net"].verdict == "unchanged"
+
+
+def test_a_value_beyond_its_bound_is_implausible(values: np.ndarray) -> None:
+    better = Made(values - 1.0)
+    bound = {"bounds": {"error": 2.5}}
+    assert judged(Made(values), better, **bound)["error@net"].verdict == "implausible"
+    near = {"bounds": {"error": 1.9}}
+    assert judged(Made(values), better, **near)["error@net"].verdict == "improved"
+
+
+def test_another_fingerprint_is_incomparable(values: np.ndarray) -> None:
+    judge = Judge(GateChoice(class_shares=0), {KEY: metric()}, {"g": Made(values)})
+    now = Made(values).snapshot(0)
+    judge.look("g", 0, Snapshot(**{**vars(now), "fingerprints": {KEY: {"metric": "other"}}}))
+    [record] = judge.records
+    assert (record.verdict, record.reason) == (
+        "incomparable",
+        "metric was 'error', is 'other'",
+    )
+    assert not judge.open("g")
