@@ -75,6 +75,6 @@ def test_updating_needs_a_reason_and_writes_baselines(
 
 
 def test_the_plugin_loads_no_torch() -> None:
-    code = "import sys, benchgen.gate.pytest_plugin; print('torch' in sys.modules)"
+    code = "import sys, benchgen.pytest_plugin; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

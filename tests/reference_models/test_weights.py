@@ -23,7 +23,15 @@ from reference_models.shapes_net import load_shapes_net
 
 FILES = sorted(WEIGHTS.glob("*-*.safetensors"))
 MODELS = [path for path in FILES if path.stem != "shapes-net"]
-SHIPPED = {"mnist-gan", "mnist-ppca", "mnist-vae", "shapes-ppca"}
+SHIPPED = {
+    "mnist-diffusion",
+    "mnist-gan",
+    "mnist-pixelcnn",
+    "mnist-ppca",
+    "mnist-transformer",
+    "mnist-vae",
+    "shapes-ppca",
+}
 LEAST_RECOGNISED = {
     "diffusion": 0.97,
     "gan": 0.97,
