@@ -235,7 +235,7 @@ class DiffusionRecipe(AveragedRecipe):
         warm_up: Steps over which the learning rate rises from zero.
     """
 
-    epochs = 20
+    epochs = 14
     batch_size = 128
     validate_every = 5
 

@@ -274,7 +274,7 @@ class TransformerRecipe(Recipe):
         average_decay: Of the moving average of the prior's weights.
     """
 
-    epochs = 36
+    epochs = 18
     batch_size = 128
     validate_every = 3
     sums: Tensor
@@ -285,7 +285,7 @@ class TransformerRecipe(Recipe):
         config: Config,
         *,
         learning_rate: float = 1e-3,
-        codec_share: float = 0.3,
+        codec_share: float = 0.45,
         commitment: float = 0.25,
         label_dropout: float = 0.1,
         average_decay: float = 0.999,
