@@ -151,6 +151,13 @@ class Judge:
                 self.say(name, "incomparable", "the baseline does not have this metric", check)
                 self._settle(name, check, "incomparable")
                 continue
+            if one.value is None and other.value is None:
+                continue  # a likelihood of a model that has none, say
+            if one.value is None or other.value is None:
+                side, told = ("now", other) if other.value is None else ("in the baseline", one)
+                self.say(name, "incomparable", f"undefined {side}: {told.reason}", check)
+                self._settle(name, check, "incomparable")
+                continue
             differing = differing_fields(before.fingerprints[key], now.fingerprints[key])
             if differing:
                 listed = "; ".join(
@@ -238,10 +245,8 @@ class Judge:
         if bound is not None:
             question.too_good = question.too_good or _Test(question.looks)
             question.too_good.nominal.append(_beyond(metric, now, bound))
-        reason = "" if harm.value is not None else "the metric is undefined on one side"
-        if harm.value is not None and harm.stderr is None:
-            reason = "its error is unknown: " + "; ".join(harm.notes)
-        question.reason = reason
+        if harm.stderr is None:
+            question.reason = "its error is unknown: " + "; ".join(harm.notes)
         a, b = now.influence.fake, before.influence.fake
         if paired and a is not None and b is not None:
             self.changes[question.generator, question.check] = (a - b) * (1 if lower else -1)

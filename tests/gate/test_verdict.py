@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -171,6 +171,33 @@ def test_a_value_beyond_its_bound_is_implausible(values: np.ndarray) -> None:
     assert judged(Made(values), better, **bound)["error@net"].verdict == "implausible"
     near = {"bounds": {"error": 1.9}}
     assert judged(Made(values), better, **near)["error@net"].verdict == "improved"
+
+
+def test_what_is_undefined_on_both_sides_is_not_asked(values: np.ndarray) -> None:
+    found = {}
+    for before, now in [(True, True), (True, False), (False, True)]:
+        judge = Judge(GateChoice(class_shares=0), {KEY: metric()}, {"g": Undefined(values, before)})
+        judge.look("g", 0, Undefined(values, now).snapshot(0))
+        assert not judge.open("g")
+        found[before, now] = [(record.verdict, record.reason) for record in judge.records]
+    assert found[True, True] == []
+    assert found[True, False] == [("incomparable", "undefined in the baseline: no likelihood")]
+    assert found[False, True] == [("incomparable", "undefined now: no likelihood")]
+
+
+class Undefined(Made):
+    """The same, or without a value."""
+
+    def __init__(self, values: np.ndarray, undefined: bool) -> None:
+        super().__init__(values)
+        self.undefined = undefined
+
+    def snapshot(self, place: int) -> Snapshot:
+        there = super().snapshot(place)
+        if not self.undefined:
+            return there
+        nothing = estimate(Score(None, reason="no likelihood"), n=there.n, m=None)
+        return replace(there, estimates={KEY: nothing})
 
 
 def test_another_fingerprint_is_incomparable(values: np.ndarray) -> None:
