@@ -148,7 +148,7 @@ def test_the_stage_that_cannot_sample_is_not_validated() -> None:
         validate=lambda model: 1.0,
         report=lambda told: scores.append(told.score),
     )
-    assert scores == [None, None, 1.0, 1.0, 1.0, 1.0]
+    assert scores == [None, None, None, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

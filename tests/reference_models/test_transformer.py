@@ -102,7 +102,7 @@ def test_the_codec_is_learnt_first_and_then_left_alone() -> None:
                 for a, b in zip(after, before, strict=True)
             )  # type: ignore[arg-type]
         )
-    assert moved == [(True, False), (False, True), (False, True), (False, True)]
+    assert moved == [(True, False), (True, False), (False, True), (False, True)]
 
 
 def test_idle_entries_of_the_codebook_are_brought_back() -> None:
