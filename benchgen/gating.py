@@ -7,7 +7,6 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from benchgen.gate import baseline as baselines
 from benchgen.gate.baseline import DEFAULT, Acceptance, Baseline
 from benchgen.gate.build import write_gate
 from benchgen.gate.documents import GateDocument, WorstPair
-from benchgen.gate.snapshot import Key, Snapshot
+from benchgen.gate.snapshot import Classes, Key, Snapshot
 from benchgen.gate.verdict import Judge, gated
 from benchgen.metrics.covariances.moments import moments
 from benchgen.runs.carrier import Carrier, ScoredRow
@@ -66,7 +65,7 @@ def run_gate(
     Raises:
         SuiteError, UnknownIdError, PluginError, ImageError, WeightsError: If the suite cannot be
             carried out at all.
-        UsageError: If there is no generator of such a name.
+        UsageError: If there is no generator, or none of such a name.
         StoreError: If the outcome cannot be written.
     """
     begun = time.perf_counter()
@@ -79,6 +78,8 @@ def run_gate(
     names = [row.name for row in rows]
     if not generators:
         names += sorted(_there(Path(folder), chosen.name) - set(names))
+    if not names:
+        raise UsageError(f"{chosen.name} has no generator to gate; add one, or its plugin")
     read = _read(Path(folder), chosen.name, names)
     found = {name: one for name, one in read.items() if isinstance(one, Baseline)}
     judge = Judge(chosen.gate, gated(chosen.gate, _metrics(plan)), found)
@@ -94,6 +95,8 @@ def run_gate(
     said = {record.generator for record in judge.records}
     going = _Rounds(plan, judge, watching, [row for row in rows if row.name not in said])
     going.carry_out(looks)
+    for name in set(going.made) - {record.generator for record in judge.records}:
+        judge.say(name, "incomparable", "nothing was asked of it: no gated metric has a value")
     document = GateDocument(
         benchgen_version=__version__,
         finished=now(),
@@ -210,14 +213,8 @@ class _Rounds:
             self.judge.close(row.name)
 
 
-@dataclass(frozen=True)
-class _Silence:
+def _unlogged(event: str, **fields: object) -> None:
     """Where no run directory is, nothing is logged."""
-
-    def __call__(self, event: str, **fields: object) -> None: ...
-
-
-_unlogged = _Silence()
 
 
 def _planned(suite: Suite, trust_code: bool) -> tuple[Plan, Looks]:
@@ -306,19 +303,22 @@ def _snapshot(scored: ScoredRow, plan: Plan, n: int) -> tuple[Snapshot, list[Est
         fingerprints={
             key: prints[record.fingerprint] for key, record in zip(keys, records, strict=True)
         },
-        seen=_seen(scored.passed, plan)[0],
+        seen=_seen(scored.passed, plan),
         clusters=scored.clusters.column,
     ), records
 
 
-def _seen(passed: Passed, plan: Plan) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """By reader, what it sees in each image, and the names of what it tells apart."""
-    values, names = {}, {}
-    for seen in seen_classes(passed, plan):
-        name = seen.reader if seen.attribute == "class" else f"{seen.attribute}@{seen.reader}"
-        values[name] = np.array([value or "" for value in seen.values])
-        names[name] = list(seen.classes)
-    return values, names
+def _seen(passed: Passed, plan: Plan) -> dict[str, Classes]:
+    """By reader, and attribute where it is a measure's, what it sees in each image."""
+    readers = {reader.label: reader.fields for reader in (*plan.measures, *plan.extractors)}
+    return {
+        seen.reader if seen.attribute == "class" else f"{seen.attribute}@{seen.reader}": Classes(
+            names=seen.classes,
+            reader=readers[seen.reader],
+            values=np.array([value or "" for value in seen.values]),
+        )
+        for seen in seen_classes(passed, plan)
+    }
 
 
 def _acceptance(plan: Plan, row: Row, looks: Looks, carrier: Carrier) -> Acceptance:
@@ -335,7 +335,6 @@ def _acceptance(plan: Plan, row: Row, looks: Looks, carrier: Carrier) -> Accepta
         reference=plan.reference_record,
         snapshots=snapshots,
         records=records,
-        classes=_seen(passed, plan)[1],
         clusters=scored.clusters.labels,
         moments={reader.label: _moments(passed, reader.label) for reader in plan.extractors},
         pictures=[base64.b64decode(picture) for _, picture in sorted(first.items())],

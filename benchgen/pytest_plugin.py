@@ -115,9 +115,10 @@ def _chosen(
         suite = root / suite
     chosen = open_suite(suite)
     if margin is not None:
-        ids = [choice.id.rpartition("/")[2] for choice in chosen.metrics]
-        each = dict(margin) if isinstance(margin, Mapping) else dict.fromkeys(ids, margin)
-        chosen = chosen.replace(gate=chosen.gate.model_dump() | {"margins": each})
+        told: dict[str, Any] = {"margin": margin, "margins": {}}
+        if isinstance(margin, Mapping):
+            told = {"margins": dict(margin)}
+        chosen = chosen.replace(gate=chosen.gate.model_dump() | told)
     return chosen
 
 

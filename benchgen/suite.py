@@ -129,9 +129,9 @@ class GateChoice(_Part):
     """What `benchgen gate` asks of each generator, compared with its accepted baseline.
 
     Attributes:
-        margins: By metric, how much worse it may become: a number in the metric's unit, or a
-            share of the baseline's value, as "5%". Metrics that are not here are not gated.
-            Empty: every metric that has a better side, by 5%.
+        margin: How much worse every metric that has a better side may become: a number in the
+            metric's unit, or a share of the baseline's value, as "5%".
+        margins: The same by metric, instead: metrics that are not here are not gated.
         bounds: By metric, what no honest generator reaches: a value significantly better fails.
             By themselves, distances that are corrected for n have the bound 0, and coverage what
             real images expect.
@@ -141,6 +141,7 @@ class GateChoice(_Part):
         n: Images a generator may take; None: as many as the suite's runs.
     """
 
+    margin: float | str = "5%"
     margins: dict[str, float | str] = Field(default_factory=dict)
     bounds: dict[str, float] = Field(default_factory=dict)
     class_shares: float = Field(default=0.05, ge=0, lt=1)
@@ -148,22 +149,29 @@ class GateChoice(_Part):
     looks: int = Field(default=4, ge=1, le=10)
     n: int | None = Field(default=None, ge=2)
 
+    @field_validator("margin")
+    @classmethod
+    def _margin(cls, value: float | str) -> float | str:
+        return _checked_margin(value, "every metric")
+
     @field_validator("margins")
     @classmethod
     def _margins(cls, value: dict[str, float | str]) -> dict[str, float | str]:
-        for name, margin in value.items():
-            relative = isinstance(margin, str)
-            number = margin.removesuffix("%") if isinstance(margin, str) else margin
-            try:
-                amount = float(number)
-            except ValueError:
-                amount = -1.0
-            if not 0 <= amount < float("inf") or (relative and not str(margin).endswith("%")):
-                raise ValueError(
-                    f"the margin of {name} is {margin!r}; expected a number from 0, or a share of "
-                    'the baseline\'s value, as "5%"'
-                )
-        return value
+        return {name: _checked_margin(margin, name) for name, margin in value.items()}
+
+
+def _checked_margin(margin: float | str, of: str) -> float | str:
+    number = margin.removesuffix("%") if isinstance(margin, str) else margin
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < float("inf") or (isinstance(margin, str) and number == margin):
+        raise ValueError(
+            f"the margin of {of} is {margin!r}; expected a number from 0, or a share of the "
+            'baseline\'s value, as "5%"'
+        )
+    return margin
 
 
 class Suite(_Part):

@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -96,7 +96,6 @@ class _Scored:
 
     def __init__(self, features: Tensor, seed: int) -> None:
         self.sizes = SIZES
-        self.classes: Mapping[str, Sequence[str]] = {}
         self._taken = [_snapshot(features[:n], seed) for n in SIZES]
 
     def value(self, key: Key) -> float | None:
@@ -111,7 +110,6 @@ class _LastLook:
 
     def __init__(self, scored: _Scored) -> None:
         self.sizes = SIZES[-1:]
-        self.classes = scored.classes
         self.value = scored.value
         self._scored = scored
 

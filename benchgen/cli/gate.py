@@ -130,11 +130,8 @@ def size(
     opened = Run(run)
     suite = Suite.load(run / "suite.toml")
     if margin is not None:
-        each: dict[str, float | str] = {
-            metric.id: margin if margin.endswith("%") else float(margin)
-            for metric in opened.document.metrics
-        }
-        suite = suite.replace(gate=suite.gate.model_dump() | {"margins": each})
+        told: dict[str, Any] = {"margin": _number(margin), "margins": {}}
+        suite = suite.replace(gate=suite.gate.model_dump() | told)
     found = sizes(opened, None if changed is None else Run(changed), suite.gate, power)
     table = Table(
         "generator",
@@ -161,6 +158,14 @@ def size(
         style="dim",
         highlight=False,
     )
+
+
+def _number(text: str) -> float | str:
+    """A number, where the text is one; the suite judges the rest."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _show(document: GateDocument, out: Path, console: Console) -> None:

@@ -15,8 +15,20 @@ import torch
 
 from benchgen.errors import NotComparableError, StoreError
 from benchgen.files import write_atomically
-from benchgen.gate.documents import BaselineDocument, LookRecord, ReplacedRecord
-from benchgen.gate.snapshot import Key, Snapshot, against_this_reference, in_steps
+from benchgen.gate.documents import (
+    BaselineDocument,
+    ClassesRecord,
+    LookRecord,
+    ReplacedRecord,
+)
+from benchgen.gate.snapshot import (
+    Classes,
+    Key,
+    Snapshot,
+    against_this_reference,
+    in_steps,
+    influence_of,
+)
 from benchgen.hashing import digest
 from benchgen.report.numbers import with_error
 from benchgen.runs.directory import estimate_of, read_document
@@ -35,7 +47,6 @@ class Acceptance:
     Attributes:
         snapshots: The generator at every look, by increasing n.
         records: The estimates of each look, as documents hold them.
-        classes: By reader, the names of the classes that ``Snapshot.seen`` counts in.
         clusters: The cluster of each image at the last look, or None.
         pictures: PNG files of the first images.
     """
@@ -44,7 +55,6 @@ class Acceptance:
     reference: SourceRecord
     snapshots: Sequence[Snapshot]
     records: Sequence[Sequence[EstimateRecord]]
-    classes: Mapping[str, Sequence[str]]
     clusters: Sequence[str] | None
     moments: Mapping[str, str]
     pictures: Sequence[bytes]
@@ -65,11 +75,6 @@ class Baseline:
     @property
     def final(self) -> LookRecord:
         return self.document.looks[-1]
-
-    @property
-    def classes(self) -> dict[str, list[str]]:
-        """By reader, the classes that it tells apart."""
-        return self.document.classes
 
     def value(self, key: Key) -> float | None:
         """The accepted value of a metric, at the budget; None where undefined, or not there."""
@@ -105,8 +110,12 @@ class Baseline:
             estimates[key] = against_this_reference(bare, self._influence(look, key), key)
             fingerprints[key] = look.fingerprints[record.fingerprint]
         seen = {
-            name: np.asarray(self._columns[f"class@{name}"].to_pylist()[:used])
-            for name in document.classes
+            name: Classes(
+                names=tuple(known.names),
+                reader=known.reader,
+                values=np.asarray(self._columns[f"class@{name}"].to_pylist()[:used]),
+            )
+            for name, known in document.classes.items()
         }
         return Snapshot(
             source=document.source,
@@ -179,7 +188,7 @@ def write(
     """Write a baseline in the place of the one that is there.
 
     Raises:
-        StoreError: If it cannot be written, or what is there is no baseline.
+        StoreError: If it cannot be written.
     """
     last = accepted.snapshots[-1]
     columns, looks = _columns(accepted)
@@ -195,7 +204,10 @@ def write(
         reference=accepted.reference,
         clusters=last.clusters,  # type: ignore[arg-type]
         looks=looks,
-        classes={name: list(values) for name, values in accepted.classes.items()},
+        classes={
+            name: ClassesRecord(names=list(seen.names), reader=dict(seen.reader))
+            for name, seen in last.seen.items()
+        },
         moments=dict(accepted.moments),
         pictures=pictures,
         images_sha256=hashlib.sha256(images).hexdigest(),
@@ -212,14 +224,14 @@ def write(
 def _columns(accepted: Acceptance) -> tuple[dict[str, Any], list[LookRecord]]:
     """Per-image columns by name, and the looks that they belong to."""
     last = accepted.snapshots[-1]
-    columns: dict[str, Any] = {f"class@{name}": seen for name, seen in last.seen.items()}
+    columns: dict[str, Any] = {f"class@{name}": seen.values for name, seen in last.seen.items()}
     if accepted.clusters is not None:
         columns[_CLUSTERS] = list(accepted.clusters)
     looks = []
     for snapshot, records in zip(accepted.snapshots, accepted.records, strict=True):
         worth = {}
         for key, found in snapshot.estimates.items():
-            values = found.influence.fake if key[1] is not None else found.influence.real
+            values = influence_of(found, key)
             if values is not None:
                 columns[_column(key, snapshot.n)], worth[named(key)] = in_steps(values)
         prints = {digest(fields): dict(fields) for fields in snapshot.fingerprints.values()}
@@ -278,7 +290,10 @@ def _parquet(columns: Mapping[str, Any]) -> bytes:
 def _replaced(path: Path) -> ReplacedRecord | None:
     if not path.is_file():
         return None
-    before: BaselineDocument = read_document(path, BaselineDocument)
+    try:
+        before: BaselineDocument = read_document(path, BaselineDocument)
+    except StoreError:
+        return None  # a damaged one can be mended only by accepting anew
     values = {
         named((record.metric, record.extractor)): record.value
         for record in before.looks[-1].estimates
@@ -304,7 +319,7 @@ def snapped(snapshot: Snapshot) -> Snapshot:
     """The snapshot as it would be read back: influences in whole steps."""
     estimates = {}
     for key, found in snapshot.estimates.items():
-        values = found.influence.fake if key[1] is not None else found.influence.real
+        values = influence_of(found, key)
         if values is not None:
             steps, worth = in_steps(values)
             values = torch.from_numpy(steps.astype(np.float64) * worth)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from benchgen.runs.documents import Document, EstimateRecord, Finite, SourceRecord
 
+# Worst first: of several, the first decides the exit code.
 Word = Literal[
     "degraded",
     "implausible",
@@ -34,6 +35,13 @@ class LookRecord(Document):
     )
 
 
+class ClassesRecord(Document):
+    """What a classifier or a measure tells apart; what it sees is a column beside the document."""
+
+    names: list[str]
+    reader: dict[str, Any] = Field(description="What makes what it sees comparable, as fields.")
+
+
 class ReplacedRecord(Document):
     """What a baseline took the place of."""
 
@@ -56,9 +64,7 @@ class BaselineDocument(Document):
     reference: SourceRecord
     clusters: Literal["prompt", "group"] | None
     looks: list[LookRecord] = Field(min_length=1, description="By increasing n.")
-    classes: dict[str, list[str]] = Field(
-        default_factory=dict, description="By reader, the classes that it tells apart."
-    )
+    classes: dict[str, ClassesRecord] = Field(default_factory=dict, description="By reader.")
     moments: dict[str, str] = Field(
         description="By extractor, sha256 of mean and covariance of the features at the budget."
     )

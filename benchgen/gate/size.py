@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from benchgen.errors import UsageError
 from benchgen.gate.baseline import named
-from benchgen.gate.snapshot import Key, against_this_reference
+from benchgen.gate.snapshot import Key, against_this_reference, influence_of
 from benchgen.gate.verdict import gated, margin_of
 from benchgen.runs.comparison import pairable
 from benchgen.runs.directory import Result, Run
@@ -109,5 +109,4 @@ def _error(result: Result, other: Result | None, key: Key) -> tuple[float | None
 
 def _fixed(result: Result, key: Key) -> Estimate:
     found = result.estimate(*key)
-    values = found.influence.fake if key[1] is not None else found.influence.real
-    return against_this_reference(found, values, key)
+    return against_this_reference(found, influence_of(found, key), key)

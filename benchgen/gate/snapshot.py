@@ -19,6 +19,21 @@ _STEPS = 2**15 - 1
 
 
 @dataclass(frozen=True)
+class Classes:
+    """What one classifier or measure sees in each image.
+
+    Attributes:
+        names: What it tells apart.
+        reader: The fields that address its results: where they differ, so may what it sees.
+        values: One of the names for each image, or "", ``[n]``.
+    """
+
+    names: tuple[str, ...]
+    reader: Mapping[str, Any]
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """One generator, scored on its first n images.
 
@@ -26,7 +41,7 @@ class Snapshot:
         n: Images asked for; ``excluded`` of them could not be used.
         estimates: By metric and extractor; influences of generated images alone, in whole steps.
         fingerprints: What makes each estimate comparable, as fields.
-        seen: By reader, the class that it sees in each image, ``[n]``.
+        seen: By reader, the class that it sees in each image.
         clusters: Column whose equal values say which images are not independent, or None.
     """
 
@@ -35,7 +50,7 @@ class Snapshot:
     excluded: int
     estimates: Mapping[Key, Estimate]
     fingerprints: Mapping[Key, Mapping[str, Any]]
-    seen: Mapping[str, np.ndarray]
+    seen: Mapping[str, Classes]
     clusters: str | None
 
 
@@ -50,6 +65,11 @@ def pairable(one: Snapshot, other: Snapshot) -> bool:
     if a.seed is None:
         return a.fingerprint == b.fingerprint
     return a.seed == b.seed and bool(a.index_pure and b.index_pure)
+
+
+def influence_of(found: Estimate, key: Key) -> torch.Tensor | None:
+    """What is compared in pairs: of generated images, or of real ones in a likelihood."""
+    return found.influence.fake if key[1] is not None else found.influence.real
 
 
 def in_steps(influence: torch.Tensor) -> tuple[np.ndarray, float]:

@@ -9,9 +9,9 @@ no adjustment (Berger 1982). A question that is settled is asked no more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from scipy import stats
 
 from benchgen.gate.baseline import named, snapped
 from benchgen.gate.documents import CheckRecord, Word
-from benchgen.gate.snapshot import Key, Snapshot, pairable
+from benchgen.gate.snapshot import Classes, Key, Snapshot, pairable
 from benchgen.metrics.base import Score
 from benchgen.runs.documents import MetricRecord
 from benchgen.runs.fingerprint import differing_fields
@@ -29,7 +29,6 @@ from benchgen.stats.paired import Difference, difference
 from benchgen.stats.sequential import Looks
 from benchgen.suite import GateChoice
 
-DEFAULT_MARGIN = "5%"
 _FOR_BOUNDS = 0.1
 """Share of alpha that is kept for scores that are too good to be true."""
 _POWER = 0.8
@@ -95,8 +94,6 @@ class Accepted(Protocol):
 
     @property
     def sizes(self) -> tuple[int, ...]: ...
-    @property
-    def classes(self) -> Mapping[str, Sequence[str]]: ...
     def value(self, key: Key) -> float | None: ...
     def snapshot(self, place: int) -> Snapshot: ...
 
@@ -120,8 +117,8 @@ class Judge:
         self.metrics = metrics
         self.baselines = baselines
         self._questions: dict[tuple[str, str], _Question] = {}
-        self._last: dict[str, CheckRecord] = {}
         self._said: list[CheckRecord] = []
+        self._refused: set[tuple[str, str]] = set()
         self.changes: dict[tuple[str, str], torch.Tensor] = {}
 
     def say(
@@ -147,37 +144,30 @@ class Judge:
             if self._is_settled(name, check):
                 continue
             one, other = before.estimates.get(key), now.estimates.get(key)
-            if one is None or other is None:
-                self.say(name, "incomparable", "the baseline does not have this metric", check)
-                self._settle(name, check, "incomparable")
-                continue
-            if one.value is None and other.value is None:
+            if one is not None and other is not None and one.value is other.value is None:
                 continue  # a likelihood of a model that has none, say
-            if one.value is None or other.value is None:
-                side, told = ("now", other) if other.value is None else ("in the baseline", one)
-                self.say(name, "incomparable", f"undefined {side}: {told.reason}", check)
-                self._settle(name, check, "incomparable")
+            if (reason := _unlike(before, now, key)) is not None:
+                self._refuse(name, check, reason)
                 continue
-            differing = differing_fields(before.fingerprints[key], now.fingerprints[key])
-            if differing:
-                listed = "; ".join(
-                    f"{field} was {a!r}, is {b!r}" for field, (a, b) in differing.items()
-                )
-                self.say(name, "incomparable", listed, check)
-                self._settle(name, check, "incomparable")
-                continue
+            assert one is not None
+            assert other is not None
             question = self._question(name, check, looks)
             question.margin = margin_of(self.asked, metric.id, baseline.value(key))
             self._ask_metric(question, metric, one, other, paired, now.n)
-        if self.asked.class_shares > 0:
-            for reader, classes in baseline.classes.items():
-                check = f"class shares@{reader}"
-                if reader in now.seen and not self._is_settled(name, check):
-                    question = self._question(name, check, looks)
-                    question.margin = self.asked.class_shares
-                    self._ask_shares(
-                        question, classes, before.seen[reader], now.seen[reader], paired, now.n
-                    )
+        for reader, was in before.seen.items() if self.asked.class_shares > 0 else ():
+            check = f"class shares@{reader}"
+            if self._is_settled(name, check):
+                continue
+            seen = now.seen.get(reader)
+            if seen is None:
+                self._refuse(name, check, "the suite has no such classifier or measure now")
+            elif differing := differing_fields(was.reader, seen.reader):
+                self._refuse(name, check, _listed(differing))
+            else:
+                question = self._question(name, check, looks)
+                question.margin = self.asked.class_shares
+                shifts = _shifts(was, seen, before, now, paired)
+                self._ask_shares(question, was, seen, shifts, now.n)
         self._decide()
 
     def close(self, name: str) -> None:
@@ -193,7 +183,7 @@ class Judge:
 
     @property
     def records(self) -> list[CheckRecord]:
-        """Every question with its verdict, worst first within a generator."""
+        """Every question with its verdict, in the order in which they came up."""
         adjusted = self._adjusted()
         found = list(self._said)
         for key, question in self._questions.items():
@@ -218,10 +208,13 @@ class Judge:
 
     def _is_settled(self, name: str, check: str) -> bool:
         question = self._questions.get((name, check))
-        return question is not None and question.settled is not None
+        settled = question is not None and question.settled is not None
+        return settled or (name, check) in self._refused
 
-    def _settle(self, name: str, check: str, verdict: Word) -> None:
-        self._questions[name, check] = _Question(name, check, Looks((1,)), settled=verdict)
+    def _refuse(self, name: str, check: str, reason: str) -> None:
+        """A question that cannot be asked, at this look or another."""
+        self.say(name, "incomparable", reason, check)
+        self._refused.add((name, check))
 
     def _ask_metric(
         self,
@@ -266,17 +259,11 @@ class Judge:
     def _ask_shares(
         self,
         question: _Question,
-        classes: Sequence[str],
-        before: np.ndarray,
-        now: np.ndarray,
-        paired: bool,
+        before: Classes,
+        now: Classes,
+        found: Mapping[str, Difference],
         n: int,
     ) -> None:
-        found = {}
-        for name in classes:
-            found[name] = difference(
-                _share(now == name), _share(before == name), paired=paired, shared_reference=False
-            )
         for name, shift in found.items():
             question.ask(f"{name}: more", shift)
             question.ask(f"{name}: less", _turned(shift))
@@ -286,18 +273,18 @@ class Judge:
         question.error = max(max(s.errors or (0.0,)) for s in found.values())
         harm = abs(shift.value or 0.0)
         less = (shift.value or 0.0) < 0
-        interval = (_turned(shift) if less else shift).interval
+        told = _turned(shift) if less else shift
         question.reason = f"class {most} {'fell' if less else 'rose'} most" if harm else ""
         question.shown = CheckRecord(
             generator=question.generator,
             check=question.check,
             verdict="inconclusive",
             n=n,
-            paired=paired,
-            baseline=float((before == most).mean()),
-            value=float((now == most).mean()),
+            paired=told.paired,
+            baseline=float((before.values == most).mean()),
+            value=float((now.values == most).mean()),
             harm=harm,
-            interval=interval,
+            interval=told.interval,
             margin=question.margin,
         )
 
@@ -345,7 +332,7 @@ class Judge:
 
 def margin_of(asked: GateChoice, metric: str, accepted: float | None) -> float:
     """How much harm is put up with, in the metric's unit: fixed when the baseline is accepted."""
-    margin = asked.margins.get(metric, DEFAULT_MARGIN)
+    margin = asked.margins.get(metric, asked.margin)
     if isinstance(margin, str):
         return abs(accepted or 0.0) * float(margin.removesuffix("%")) / 100
     return float(margin)
@@ -384,11 +371,48 @@ def _beyond(metric: MetricRecord, now: Estimate, bound: float) -> float:
     return float(stats.norm.sf(excess / error))
 
 
-def _share(is_one: np.ndarray) -> Estimate:
+def _unlike(before: Snapshot, now: Snapshot, key: Key) -> str | None:
+    """Why a metric of the two cannot be compared."""
+    one, other = before.estimates.get(key), now.estimates.get(key)
+    if one is None or other is None:
+        return "the baseline does not have this metric"
+    if one.value is None:
+        return f"undefined in the baseline: {one.reason}"
+    if other.value is None:
+        return f"undefined now: {other.reason}"
+    differing = differing_fields(before.fingerprints[key], now.fingerprints[key])
+    return _listed(differing) if differing else None
+
+
+def _listed(differing: Mapping[str, tuple[Any, Any]]) -> str:
+    return "; ".join(f"{field} was {a!r}, is {b!r}" for field, (a, b) in differing.items())
+
+
+def _shifts(
+    was: Classes, seen: Classes, before: Snapshot, now: Snapshot, paired: bool
+) -> dict[str, Difference]:
+    """By class, how much its share has risen."""
+    return {
+        name: difference(
+            _share(seen.values == name, now),
+            _share(was.values == name, before),
+            paired=paired,
+            shared_reference=False,
+        )
+        for name in was.names
+    }
+
+
+def _share(is_one: np.ndarray, of: Snapshot) -> Estimate:
+    """A share of a snapshot's images, its error over their clusters."""
     values = torch.from_numpy(is_one.astype(np.float64))
     share = float(values.mean())
+    clusters = (e.clusters for e in of.estimates.values() if e.clusters is not None)
     return estimate(
-        Score(share, fake_influence=values - share, bounds=(0.0, 1.0)), n=len(values), m=None
+        Score(share, fake_influence=values - share, bounds=(0.0, 1.0)),
+        n=len(values),
+        m=None,
+        clusters=next(clusters, None),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import xml.etree.ElementTree as Xml
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pytest
 from benchgen.errors import NotComparableError, SuiteError, UsageError
 from benchgen.gate.documents import GateDocument
 from benchgen.gating import accept_baseline, run_gate
-from benchgen.runs.documents import Document
 from benchgen.suite import Suite
 from tests.gate.conftest import MakeSuite
 
@@ -193,5 +193,19 @@ def test_accepting_keeps_what_was_replaced(suite: MakeSuite) -> None:
     assert run_gate(suite("slight")).exit_code == 0
 
 
-def test_documents_refuse_nan() -> None:
-    assert issubclass(GateDocument, Document)
+def test_nothing_asked_is_no_pass(suite: MakeSuite) -> None:
+    silent = suite(metrics=["nll"], gate={"class_shares": 0})
+    accepted(silent)
+    document = run_gate(silent)
+    assert document.exit_code == 4
+    assert "nothing was asked" in document.checks[0].reason
+    with pytest.raises(UsageError, match="no generator to gate"):
+        run_gate(suite(name="empty", generators=[]))
+
+
+def test_documents_refuse_nan(suite: MakeSuite) -> None:
+    accepted(suite())
+    told = json.loads(run_gate(suite()).model_dump_json())
+    told["checks"][0]["harm"] = math.nan
+    with pytest.raises(ValueError, match="finite"):
+        GateDocument.model_validate(told)

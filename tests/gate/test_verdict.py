@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from benchgen.gate.documents import CheckRecord
-from benchgen.gate.snapshot import Key, Snapshot
+from benchgen.gate.snapshot import Classes, Key, Snapshot
 from benchgen.gate.verdict import Judge, gated, margin_of
 from benchgen.metrics.base import Score
 from benchgen.runs.documents import MetricRecord, SourceRecord
@@ -44,13 +43,16 @@ class Made:
     seen: np.ndarray | None = None
     seed: int = 0
     sizes: tuple[int, ...] = SIZES
-
-    @property
-    def classes(self) -> Mapping[str, Sequence[str]]:
-        return {} if self.seen is None else {"net": sorted(set(self.seen.tolist()))}
+    version: str = "1"
 
     def value(self, key: Key) -> float:
         return float(self.values[: SIZES[-1]].mean())
+
+    def _seen(self, n: int) -> dict[str, Classes]:
+        if self.seen is None:
+            return {}
+        names = tuple(sorted(set(self.seen.tolist())))
+        return {"net": Classes(names, {"version": self.version}, self.seen[:n])}
 
     def snapshot(self, place: int) -> Snapshot:
         n = SIZES[place]
@@ -65,7 +67,7 @@ class Made:
             excluded=0,
             estimates={KEY: estimate(Score(mean, fake_influence=part - mean), n=n, m=None)},
             fingerprints={KEY: {"metric": "error"}},
-            seen={} if self.seen is None else {"net": self.seen[:n]},
+            seen=self._seen(n),
             clusters=None,
         )
 
@@ -163,6 +165,41 @@ def test_equal_shares_are_unchanged(values: np.ndarray) -> None:
     swapped[:10] = seen[:10][::-1]
     found = judged(Made(values, seen), Made(values.copy(), swapped), class_shares=0.05)
     assert found["class shares@net"].verdict == "unchanged"
+
+
+def test_another_classifier_or_none_is_incomparable(values: np.ndarray) -> None:
+    seen = np.array([str(i % 5) for i in range(SIZES[-1])])
+    for now, told in [
+        (Made(values.copy(), seen, version="2"), "version was '1', is '2'"),
+        (Made(values.copy()), "no such classifier or measure"),
+    ]:
+        found = judged(Made(values, seen), now, class_shares=0.05)["class shares@net"]
+        assert found.verdict == "incomparable"
+        assert told in found.reason
+
+
+def test_clusters_widen_the_error_of_shares(values: np.ndarray) -> None:
+    random = np.random.default_rng(3)
+    seen = np.array([str(c) for c in random.integers(0, 5, 40).repeat(10)])
+    other = np.array([str(c) for c in random.integers(0, 5, 40).repeat(10)])
+
+    class Clustered(Made):
+        def snapshot(self, place: int) -> Snapshot:
+            there = super().snapshot(place)
+            part = torch.from_numpy(self.values[: there.n])
+            mean = float(part.mean())
+            score = Score(mean, fake_influence=part - mean)
+            labels = (np.arange(there.n) // 10).tolist()
+            return replace(
+                there, estimates={KEY: estimate(score, n=there.n, m=None, clusters=labels)}
+            )
+
+    def width(kind: type[Made]) -> float:
+        found = judged(kind(values, seen), kind(values, other, seed=1), class_shares=0.05)
+        low, high = found["class shares@net"].interval or (0.0, 0.0)
+        return high - low
+
+    assert width(Clustered) > 2 * width(Made)
 
 
 def test_a_value_beyond_its_bound_is_implausible(values: np.ndarray) -> None:
