@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from harness import REPORTS, json_file
 from torch import Tensor
 
-from benchgen.gate.snapshot import Key, Snapshot, against_this_reference
+from benchgen.gate.snapshot import Classes, Key, Snapshot, against_this_reference
 from benchgen.gate.verdict import Judge
 from benchgen.host.loader import host
 from benchgen.images.embedded import load_digits
@@ -91,57 +91,84 @@ def pools(count: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.cat(sharp), torch.cat(blurred), torch.cat(real)
 
 
-class _Scored:
-    """The metrics of one set of features at each look, as a baseline would know them."""
+class Yardstick:
+    """Metrics of features against one set of real ones, as gates compare them."""
 
-    def __init__(self, features: Tensor, seed: int) -> None:
-        self.sizes = SIZES
-        self._taken = [_snapshot(features[:n], seed) for n in SIZES]
+    def __init__(self, metrics: Sequence[str], real: Tensor) -> None:
+        self._metrics = list(load_metrics(host(), [MetricChoice(id=name) for name in metrics]))
+        self._references = (TensorFeatures(real),)
+        self._ready = {id(m.family): m.family.prepare(*self._references) for m in self._metrics}
+        self.keys: dict[Key, MetricRecord] = {
+            (m.label, "digits"): metric_record(m) for m in self._metrics
+        }
+
+    def snapshot(self, features: Tensor, seed: int, seen: Mapping[str, Classes]) -> Snapshot:
+        """What a baseline keeps of these features ``[n, d]``, made from that seed."""
+        rows = TensorFeatures(features)
+        computed: dict[int, Mapping[str, Estimate]] = {}
+        found = {}
+        for metric, key in zip(self._metrics, self.keys, strict=True):
+            family = id(metric.family)
+            if family not in computed:
+                computed[family] = estimates(
+                    metric.family, self._ready[family], rows, self._references
+                )
+            one = computed[family][metric.spec.name]
+            found[key] = against_this_reference(one, one.influence.fake, key)
+        source = SourceRecord(
+            name="gan", kind="generator", id="gan", fingerprint="", seed=seed, index_pure=True
+        )
+        same: dict[Key, dict[str, Any]] = {key: {} for key in found}
+        return Snapshot(source, len(features), 0, found, same, seen, None)
+
+
+class Scored:
+    """The metrics of one set of features at each look, as a gate asks for them."""
+
+    def __init__(
+        self,
+        yardstick: Yardstick,
+        features: Tensor,
+        seed: int,
+        sizes: tuple[int, ...],
+        classes: np.ndarray | None = None,
+    ) -> None:
+        self.sizes = sizes
+        self._yardstick, self._features, self._seed = yardstick, features, seed
+        self._classes = classes
+        self._taken: dict[int, Snapshot] = {}
 
     def value(self, key: Key) -> float | None:
-        return self._taken[-1].estimates[key].value
+        return self.at(self.sizes[-1]).estimates[key].value
 
     def snapshot(self, place: int) -> Snapshot:
-        return self._taken[place]
+        return self.at(self.sizes[place])
+
+    def at(self, n: int) -> Snapshot:
+        """The snapshot of the first ``n``."""
+        if n not in self._taken:
+            seen = {}
+            if self._classes is not None:
+                seen["digits"] = Classes(tuple(map(str, range(10))), {}, self._classes[:n])
+            self._taken[n] = self._yardstick.snapshot(self._features[:n], self._seed, seen)
+        return self._taken[n]
 
 
 class _LastLook:
     """The same, looked at once."""
 
-    def __init__(self, scored: _Scored) -> None:
-        self.sizes = SIZES[-1:]
+    def __init__(self, scored: Scored) -> None:
+        self.sizes = scored.sizes[-1:]
         self.value = scored.value
         self._scored = scored
 
     def snapshot(self, place: int) -> Snapshot:
-        return self._scored.snapshot(place - 1)
+        return self._scored.at(self.sizes[place])
 
 
 @cache
-def _prepared() -> tuple[list[Any], list[tuple[Key, MetricRecord]], dict[int, Any]]:
-    metrics = list(load_metrics(host(), [MetricChoice(id=name) for name in METRICS]))
-    _, _, real = pools(_POOL)
-    references = (TensorFeatures(real),)
-    ready = {id(m.family): m.family.prepare(*references) for m in metrics}
-    return metrics, [((m.label, "digits"), metric_record(m)) for m in metrics], ready
-
-
-def _snapshot(features: Tensor, seed: int) -> Snapshot:
-    metrics, keys, ready = _prepared()
-    references = (TensorFeatures(pools(_POOL)[2]),)
-    rows = TensorFeatures(features)
-    computed: dict[int, Mapping[str, Estimate]] = {}
-    found = {}
-    for metric, (key, _) in zip(metrics, keys, strict=True):
-        family = id(metric.family)
-        if family not in computed:
-            computed[family] = estimates(metric.family, ready[family], rows, references)
-        one = computed[family][metric.spec.name]
-        found[key] = against_this_reference(one, one.influence.fake, key)
-    source = SourceRecord(
-        name="gan", kind="generator", id="gan", fingerprint="", seed=seed, index_pure=True
-    )
-    return Snapshot(source, len(features), 0, found, {key: {} for key in found}, {}, None)
+def _yardstick() -> Yardstick:
+    return Yardstick(METRICS, pools(_POOL)[2])
 
 
 def _new_seeds(random: np.random.Generator, n: int) -> tuple[Tensor, Tensor, bool]:
@@ -185,29 +212,27 @@ AT_MARGIN: dict[str, Draw] = {
 _POOL = 40_000
 
 
-def _pair(situation: str, repetition: int) -> tuple[_Scored, _Scored]:
+def _pair(situation: str, repetition: int) -> tuple[Scored, Scored]:
     draw = (NULL | AT_MARGIN)[situation]
-    random = np.random.default_rng(repetition)
-    before, now, paired = draw(random, SIZES[-1])
-    return _Scored(before, 0), _Scored(now, 0 if paired else 1)
+    before, now, paired = draw(np.random.default_rng(repetition), SIZES[-1])
+    seed = 0 if paired else 1
+    return Scored(_yardstick(), before, 0, SIZES), Scored(_yardstick(), now, seed, SIZES)
 
 
 def _judged(
-    before: _Scored, now: _Scored, margins: dict[str, float], once: bool
+    before: Scored, now: Scored, margins: dict[str, float], once: bool
 ) -> tuple[dict[str, str], int]:
     """The verdict of each metric, and the images looked at."""
     asked = GateChoice(margins=margins, class_shares=0.0)
-    _, keys, _ = _prepared()
-    accepted = _LastLook(before) if once else before
-    judge = Judge(asked, dict(keys), {"gan": accepted})
-    places = [len(SIZES) - 1] if once else list(range(len(SIZES)))
-    for step, place in enumerate(places):
-        judge.look("gan", 0 if once else step, now.snapshot(place))
+    accepted, made = (_LastLook(before), _LastLook(now)) if once else (before, now)
+    judge = Judge(asked, _yardstick().keys, {"gan": accepted})
+    for place in range(len(accepted.sizes)):
+        judge.look("gan", place, made.snapshot(place))
         if not judge.open("gan"):
             break
     judge.close("gan")
     told = {record.check.partition("@")[0]: str(record.verdict) for record in judge.records}
-    return told, SIZES[place]
+    return told, accepted.sizes[place]
 
 
 def _null(job: tuple[str, int]) -> list[tuple[dict[str, str], int]]:
@@ -221,7 +246,7 @@ def _harms(job: tuple[str, int]) -> dict[str, float]:
     torch.set_num_threads(1)
     before, now = _pair(*job)
     harms = {}
-    for key, metric in _prepared()[1]:
+    for key, metric in _yardstick().keys.items():
         sign = 1 if metric.direction == "lower" else -1
         harms[metric.id] = sign * ((now.value(key) or 0.0) - (before.value(key) or 0.0))
     return harms
@@ -240,7 +265,7 @@ def main() -> int:
     parser.add_argument("--out", type=json_file, default=REPORTS / "gate.json")
     given = parser.parse_args()
     begun = time.perf_counter()
-    pools(_POOL)
+    _yardstick()
     rows: list[Row] = []
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("fork")) as workers:
         for situation in NULL:
