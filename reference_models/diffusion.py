@@ -46,7 +46,7 @@ def load(path: str | Path) -> "Denoiser":
     """The model stored at ``path``, in eval mode."""
     model = Denoiser(read_config(path, FAMILY, Config))
     load_weights(path, model)
-    return model
+    return model.to(memory_format=torch.channels_last)  # convolutions of a CPU are faster so
 
 
 class Denoiser(nn.Module):

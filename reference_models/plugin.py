@@ -159,7 +159,11 @@ vae = Family(
     name="vae",
     recipe="VAERecipe",
     description="convolutional VAE with a flow prior (Kingma & Welling 2014)",
-    architecture={"latent_dim": {**_COUNT, "multipleOf": 2}, "width": _COUNT},
+    architecture={
+        "latent_dim": {**_COUNT, "multipleOf": 2},
+        "width": _COUNT,
+        "shared_scale": {"type": "boolean"},
+    },
     settings={
         "beta": {"type": "number", "exclusiveMinimum": 0},
         "learning_rate": _RATE,

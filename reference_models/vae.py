@@ -8,7 +8,7 @@ images themselves, in bits per dimension.
 Papers: Kingma and Welling 2014, Rezende et al. 2014 (the VAE); Sohn et al. 2015 (conditioning on
 the class); Higgins et al. 2017 (beta, the weight of the KL term); Chen et al. 2017 (a flow as the
 prior); Dinh et al. 2017 (affine coupling layers); Kingma et al. 2016 (discretised logistics);
-Burda et al. 2016 (the bound from several codes).
+Burda et al. 2016 (the bound from several codes); Rybkin et al. 2021 (one learned scale).
 """
 
 import math
@@ -29,7 +29,12 @@ FAMILY = "vae"
 
 @dataclass(frozen=True)
 class Config:
-    """The architecture. Height and width are multiples of 4; ``latent_dim`` is even."""
+    """The architecture. Height and width are multiples of 4; ``latent_dim`` is even.
+
+    With ``shared_scale`` all pixels of a channel have one scale of their logistics, not each its
+    own: what a model of pictures with flat, exact backgrounds needs, whose likelihood would
+    otherwise be won there alone.
+    """
 
     shape: tuple[int, int, int] = (1, 28, 28)
     classes: int = 10
@@ -39,6 +44,7 @@ class Config:
     hidden: int = 128
     couplings: int = 6
     coupling_hidden: int = 128
+    shared_scale: bool = False
 
 
 def load(path: str | Path) -> "VAE":
@@ -89,8 +95,10 @@ class VAE(nn.Module):
             nn.SiLU(),
             nn.Conv2d(width, width, 3, padding=1),
             nn.SiLU(),
-            nn.Conv2d(width, 2 * channels, 3, padding=1),
+            nn.Conv2d(width, channels if config.shared_scale else 2 * channels, 3, padding=1),
         )
+        if config.shared_scale:
+            self.log_scales = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance [B, latent_dim] of q(code | image in [-1, 1], label)."""
@@ -99,9 +107,14 @@ class VAE(nn.Module):
         return mean.float(), log_variance.float()
 
     def decode(self, codes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Means (in [-1, 1] or beyond) and log scales [B, C, H, W] of p(image | code, label)."""
+        """Means (in [-1, 1] or beyond) and log scales of p(image | code, label).
+
+        Both are [B, C, H, W], but shared log scales [C, 1, 1].
+        """
         out = self.decoder(torch.cat([codes, self.label_embedding(labels)], dim=1)).float()
-        means, log_scales = out.chunk(2, dim=1)
+        means, log_scales = (
+            (out, self.log_scales) if self.config.shared_scale else out.chunk(2, dim=1)
+        )
         return means, log_scales - 2  # where training begins: blurred, not flat
 
     @torch.no_grad()

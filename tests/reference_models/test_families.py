@@ -195,6 +195,21 @@ def test_more_codes_tighten_the_bound_of_the_vae() -> None:
     assert many > few
 
 
+def test_pixels_of_a_channel_may_share_their_scale(tmp_path: Path) -> None:
+    config = vae.Config(width=4, hidden=16, shape=(3, 8, 8), shared_scale=True)
+    recipe = vae.VAERecipe(config)
+    labels = torch.arange(16) % 10
+    recipe.step(torch.rand(16, 3, 8, 8), labels)
+    assert recipe.model.log_scales.grad is not None
+    assert recipe.model.log_scales.grad.abs().min() > 0
+    path = tmp_path / "v.safetensors"
+    save_weights(path, recipe.model, family="vae", config=config, metadata={})
+    loaded = vae.load(path)
+    assert loaded.decode(torch.zeros(2, 32), labels[:2])[1].shape == (3, 1, 1)
+    levels = torch.randint(0, 256, (2, 3, 8, 8)).to(torch.uint8)
+    assert loaded.log_likelihood(levels, labels[:2], SeededNoise(2)).shape == (2,)
+
+
 def test_noise_levels_fall_to_zero() -> None:
     levels = diffusion.noise_levels(20)
     assert len(levels) == 21
