@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from scipy import stats
 
 from benchgen.gate.baseline import named, snapped
 from benchgen.gate.documents import CheckRecord, Word
@@ -24,6 +23,7 @@ from benchgen.metrics.base import Score
 from benchgen.runs.documents import MetricRecord
 from benchgen.runs.fingerprint import differing_fields
 from benchgen.stats.estimates import Estimate, estimate
+from benchgen.stats.limits import p_at_least, p_at_most
 from benchgen.stats.multiplicity import holm
 from benchgen.stats.paired import Difference, difference
 from benchgen.stats.sequential import Looks
@@ -360,15 +360,10 @@ def _ceiling(metric: MetricRecord, now: Estimate) -> float | None:
 
 def _beyond(metric: MetricRecord, now: Estimate, bound: float) -> float:
     """p-value of a value that expects no better than a bound."""
-    if now.value is None or now.stderr is None:
-        return 1.0
-    error = now.stderr if now.law is None else now.law.variance_at(bound) ** 0.5
-    if metric.unit == "share":  # of one that is all or nothing the error is 0
-        error = max(error, max(0.0, bound * (1 - bound) / now.n) ** 0.5)
-    excess = bound - now.value if metric.direction == "lower" else now.value - bound
-    if error == 0:
-        return 0.0 if excess > 0 else 1.0
-    return float(stats.norm.sf(excess / error))
+    is_share = metric.unit == "share"
+    if metric.direction == "lower":
+        return p_at_least(now, bound, share=is_share)
+    return p_at_most(now, bound, share=is_share)
 
 
 def _unlike(before: Snapshot, now: Snapshot, key: Key) -> str | None:

@@ -8,7 +8,7 @@ stands beside what a generator without fault would show.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal
@@ -165,6 +165,62 @@ def distances(
     Raises:
         MetricError: If the target is no distribution over the kinds.
     """
+    wanted = _checked_target(shares, target)
+    names: list[Distance] = ["tv", "l2", "hellinger", "jsd"]
+    if ordinal:
+        names.append("wasserstein")
+    drawn = _at_target(shares, wanted, seed)
+    found = {name: float(_distance(name, shares.values[None], wanted)[0]) for name in names}
+    chance = {name: _distance(name, drawn, wanted) for name in names}
+    lower, upper = _variation(shares, wanted, alpha)
+    # As great as seen, up to rounding: counts make ties.
+    reached = int((chance["tv"] >= found["tv"] - 1e-12).sum())
+    return Distances(
+        found,
+        {name: float(one.mean()) for name, one in chance.items()},
+        lower,
+        upper,
+        (reached + 1) / (_DRAWS + 1),
+    )
+
+
+def p_distance(
+    shares: Shares, target: Sequence[float] | np.ndarray, limit: float
+) -> tuple[float, float]:
+    """p-values of a total variation of at most ``limit``, and of at least.
+
+    Each is the least alpha at which the interval of ``distances`` lies beyond the limit.
+
+    Raises:
+        MetricError: As ``distances``.
+    """
+    wanted = _checked_target(shares, target)
+
+    def least(beyond: Callable[[float, float], bool]) -> float:
+        low, high = 1e-10, 1.0
+        if not beyond(*_variation(shares, wanted, 0.999)):
+            return 1.0
+        while high / low > 1.02:
+            middle = (low * high) ** 0.5
+            low, high = (
+                (low, middle) if beyond(*_variation(shares, wanted, middle)) else (middle, high)
+            )
+        return high
+
+    return least(lambda lower, _: lower > limit), least(lambda _, upper: upper <= limit)
+
+
+def _variation(shares: Shares, target: np.ndarray, alpha: float) -> tuple[float, float]:
+    """Ends of an interval of the total variation: from intervals of all shares at once."""
+    each = shares.estimates(1 - alpha / len(target)).values()
+    low, high = np.array([one.interval or (0.0, 1.0) for one in each]).T
+    over, under = low - target, target - high
+    lower = max(over.clip(0).sum(), under.clip(0).sum())
+    upper = min((-under).clip(0).sum(), (-over).clip(0).sum(), 1.0)
+    return float(lower), float(upper)
+
+
+def _checked_target(shares: Shares, target: Sequence[float] | np.ndarray) -> np.ndarray:
     wanted = np.asarray(target, dtype=np.float64)
     fits = wanted.shape == shares.values.shape
     if not fits or (wanted < 0).any() or abs(wanted.sum() - 1) > 1e-6:
@@ -172,28 +228,7 @@ def distances(
             f"the target is {wanted.tolist()}; expected {len(shares.names)} shares, none below 0, "
             f"that sum to 1, for: {', '.join(shares.names)}"
         )
-    names: list[Distance] = ["tv", "l2", "hellinger", "jsd"]
-    if ordinal:
-        names.append("wasserstein")
-    drawn = _at_target(shares, wanted, seed)
-    found = {name: float(_distance(name, shares.values[None], wanted)[0]) for name in names}
-    chance = {name: _distance(name, drawn, wanted) for name in names}
-    low, high = zip(
-        *(e.interval or (0.0, 1.0) for e in shares.estimates(1 - alpha / len(wanted)).values()),
-        strict=True,
-    )
-    over, under = np.array(low) - wanted, wanted - np.array(high)
-    lower = max(over.clip(0).sum(), under.clip(0).sum())
-    upper = min((-under).clip(0).sum(), (-over).clip(0).sum(), 1.0)
-    # As great as seen, up to rounding: counts make ties.
-    reached = int((chance["tv"] >= found["tv"] - 1e-12).sum())
-    return Distances(
-        found,
-        {name: float(one.mean()) for name, one in chance.items()},
-        float(lower),
-        float(upper),
-        (reached + 1) / (_DRAWS + 1),
-    )
+    return wanted
 
 
 def _odds(share: float) -> float | None:
