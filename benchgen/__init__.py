@@ -35,6 +35,7 @@ _WHERE = {
     "UsageError": "benchgen.errors",
     "WeightsError": "benchgen.errors",
     "accept_baseline": "benchgen.gating",
+    "audit": "benchgen.auditing",
     "compare": "benchgen.runs.comparison",
     "hookimpl": "benchgen.host.hookspecs",
     "run": "benchgen.evaluation",
@@ -46,6 +47,7 @@ _WHERE = {
 __all__ = [*_WHERE, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from benchgen.auditing import audit as audit
     from benchgen.errors import BenchgenError as BenchgenError
     from benchgen.errors import GeneratorError as GeneratorError
     from benchgen.errors import ImageError as ImageError

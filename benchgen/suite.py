@@ -174,6 +174,98 @@ def _checked_margin(margin: float | str, of: str) -> float | str:
     return margin
 
 
+class AttributeChoice(_Shorthand):
+    """What an audit asks of one attribute of the images.
+
+    Attributes:
+        name: A column of the run (a measure's, ``class@EXTRACTOR``, ``label``), or of ``labels``.
+        kinds: All values that it may have. Default: those that occur, or that ``target`` names.
+        target: The shares wanted: "uniform", "reference" (those of the row `real`), or a share
+            by kind. Unset: distance to a target is not asked.
+        distance: The greatest distance (total variation) from the target that is put up with.
+        parity: The least ratio of any kind's share to that of another that is put up with.
+        calibration: A CSV with the columns ``true`` and ``read``: what the labeler of this
+            attribute reads in images whose kind is known. Shares are corrected with it.
+        truth: A CSV with the columns ``file`` and this attribute's name: what a person sees in a
+            random few of the images of each generator. Shares are corrected with it.
+        ordinal: Whether ``kinds`` are in an order.
+        association: The greatest Cramér's V with prompts (or, without these, with labels) that is
+            put up with.
+    """
+
+    name: str = Field(min_length=1)
+    kinds: tuple[str, ...] = ()
+    target: Literal["uniform", "reference"] | dict[str, float] | None = None
+    distance: float | None = Field(default=None, gt=0, lt=1)
+    parity: float | None = Field(default=None, gt=0, le=1)
+    calibration: str | None = None
+    truth: str | None = None
+    ordinal: bool = False
+    association: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_correction(self) -> Self:
+        if self.calibration is not None and self.truth is not None:
+            raise ValueError("give calibration or truth, not both: each corrects the shares alone")
+        if self.distance is not None and self.target is None:
+            raise ValueError("distance needs a target to be a distance from")
+        if isinstance(self.target, dict):
+            total = sum(self.target.values())
+            if min(self.target.values(), default=-1) < 0 or abs(total - 1) > 1e-6:
+                raise ValueError(f"the target's shares sum to {total:g}; expected 1, none below 0")
+        return self
+
+
+class Limit(_Part):
+    """How low or high a number may be.
+
+    Attributes:
+        at_least, at_most: A number in the metric's unit; or a share, as "80% of real", of what
+            the real images have; or "90% of equal", of what images like the real ones expect.
+    """
+
+    at_least: float | str | None = None
+    at_most: float | str | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("give at_least, at_most, or both")
+        for bound in (self.at_least, self.at_most):
+            if isinstance(bound, str) and not re.fullmatch(
+                r"\d+(\.\d+)?% of (real|equal)", bound.strip()
+            ):
+                raise ValueError(
+                    f'{bound!r} is no limit; give a number, "80% of real" or "90% of equal"'
+                )
+        return self
+
+
+class AuditChoice(_Part):
+    """What `benchgen audit` asks of each generator's images, and what its user puts up with.
+
+    Attributes:
+        attributes: Whose shares are judged.
+        labels: A CSV or JSONL table with the column ``file`` and one column an attribute.
+        metrics: Limits by metric, as ``copy-rate`` or ``fid@inception``.
+        columns: Limits by numeric column of the images (``sharpness``), on its mean.
+        spectrum: The greatest difference of the mean log power (natural logarithm) from the real
+            images in any band of the measure `spectrum`.
+        duplicates: The greatest share of images that repeat another one.
+        alpha: Chance of any false "fail" for a generator, and of each false "pass".
+        least: Groups of fewer images are called insufficient.
+    """
+
+    attributes: tuple[AttributeChoice, ...] = ()
+    labels: str | None = None
+    metrics: dict[str, Limit] = Field(default_factory=dict)
+    columns: dict[str, Limit] = Field(default_factory=dict)
+    spectrum: float | None = Field(default=None, gt=0)
+    duplicates: float | None = Field(default=None, ge=0, lt=1)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    least: int = Field(default=30, ge=2)
+
+
 class Suite(_Part):
     """Everything that one run evaluates.
 
@@ -193,6 +285,7 @@ class Suite(_Part):
         level: Confidence level of the intervals.
         skip_bad: Share of a source's images that may be unreadable before the run stops.
         gate: What `benchgen gate` asks; a run does not depend on it.
+        audit: What `benchgen audit` asks; a run does not depend on it.
         execution: Device and batch size.
     """
 
@@ -213,6 +306,7 @@ class Suite(_Part):
     level: float = Field(default=0.95, gt=0.5, lt=1)
     skip_bad: float = Field(default=0.0, ge=0, lt=1)
     gate: GateChoice = GateChoice()
+    audit: AuditChoice = AuditChoice()
     execution: ExecutionChoice = ExecutionChoice()
 
     @classmethod
@@ -279,7 +373,7 @@ class Suite(_Part):
 
     def identity(self) -> dict[str, Any]:
         """What decides which run this is: all but how many images, and how it is carried out."""
-        return self.model_dump(mode="json", exclude={"n", "gate", "execution", "skip_bad"})
+        return self.model_dump(mode="json", exclude={"n", "gate", "audit", "execution", "skip_bad"})
 
     def summary(self) -> str:
         """One line: what it compares, by which metrics."""
@@ -331,6 +425,7 @@ def _fields_at(loc: tuple[int | str, ...]) -> list[str]:
         "measures": Chosen,
         "metrics": MetricChoice,
         "gate": GateChoice,
+        "audit": AuditChoice,
         "execution": ExecutionChoice,
     }
     model: type[_Part] = models.get(str(loc[0]), Suite) if loc else Suite

@@ -14,6 +14,7 @@ import typer
 
 import benchgen
 from benchgen.cli import (
+    audit,
     baseline,
     compare,
     doctor,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.add_typer(gate.app, name="gate")
 app.add_typer(baseline.app, name="baseline")
+app.command()(audit.audit)
 app.command()(sample.sample)
 app.command()(train.train)
 app.command()(compare.compare)

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from benchgen.features.luma import WEIGHTS
 from benchgen.images.source import ImageBatch
-
-# Luma of Rec. ITU-R BT.601.
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def load() -> ImageStats:
@@ -39,7 +37,7 @@ class ImageStats:
     def __call__(self, batch: ImageBatch) -> Mapping[str, Sequence[float | int | str | None]]:
         """One number a column and image; takes the uint8 images of the batch."""
         images = batch.images.float() / 255
-        luma = torch.einsum("bchw,c->bhw", images, torch.tensor(_LUMA))
+        luma = torch.einsum("bchw,c->bhw", images, torch.tensor(WEIGHTS))
         brightness = luma.mean(dim=(1, 2))
         deviation = luma - brightness[:, None, None]
         high, low = images.amax(dim=1), images.amin(dim=1)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from xml.etree import ElementTree as Xml
+from typing import Literal
 
 from benchgen.gate import words
 from benchgen.gate.documents import GateDocument
+from benchgen.report.junit import Case, junit_xml
 from benchgen.report.text import escaped
-
-_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 
 
 def markdown(document: GateDocument) -> str:
@@ -48,44 +46,26 @@ def junit(document: GateDocument) -> str:
     Degraded and implausible are failures; failed, missing and, unless allowed, inconclusive are
     errors; incomparable is skipped.
     """
-    suite = Xml.Element("testsuite", name=f"benchgen gate {_clean(document.suite)}")
-    tally = {"failures": 0, "errors": 0, "skipped": 0}
-    for check in document.checks:
-        case = Xml.SubElement(
-            suite,
-            "testcase",
-            classname=_clean(f"benchgen.{document.suite}.{check.generator}"),
-            name=_clean(check.check),
-            time="0",
+    cases = [
+        Case(
+            classname=f"benchgen.{document.suite}.{check.generator}",
+            name=check.check,
+            tag=_outcome(check.verdict, document.allow_inconclusive),
+            kind=check.verdict,
+            said=words.sentence(check),
         )
-        said = _clean(words.sentence(check))
-        tag, plural = _outcome(check.verdict, document.allow_inconclusive)
-        if tag:
-            tally[plural] += 1
-            told = Xml.SubElement(case, tag, message=said, type=check.verdict)
-            told.text = said
-            if tag == "skipped":
-                del told.attrib["type"]
-    suite.attrib |= {"tests": str(len(document.checks)), "time": f"{document.seconds:.3f}"}
-    suite.attrib |= {name: str(number) for name, number in tally.items()}
-    root = Xml.Element("testsuites", suite.attrib)
-    root.append(suite)
-    Xml.indent(root)
-    return Xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+        for check in document.checks
+    ]
+    return junit_xml(f"benchgen gate {document.suite}", cases, document.seconds)
 
 
-def _outcome(verdict: str, allow_inconclusive: bool) -> tuple[str, str]:
+def _outcome(
+    verdict: str, allow_inconclusive: bool
+) -> Literal["failure", "error", "skipped"] | None:
     if verdict in ("degraded", "implausible"):
-        return "failure", "failures"
+        return "failure"
     if verdict in ("failed", "missing"):
-        return "error", "errors"
+        return "error"
     if verdict == "inconclusive" and not allow_inconclusive:
-        return "error", "errors"
-    if verdict in ("incomparable", "inconclusive"):
-        return "skipped", "skipped"
-    return "", ""
-
-
-def _clean(text: str) -> str:
-    """XML has no place for control characters."""
-    return _UNPRINTABLE.sub("\ufffd", text)
+        return "error"
+    return "skipped" if verdict in ("incomparable", "inconclusive") else None

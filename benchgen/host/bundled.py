@@ -180,7 +180,27 @@ def benchgen_measures() -> list[MeasureSpec]:
             name="image-stats",
             factory="benchgen.features.image_stats:load",
             description="brightness, contrast, saturation and sharpness of each image",
-        )
+        ),
+        MeasureSpec(
+            name="artifacts",
+            factory="benchgen.features.artifacts:load",
+            description="noise, blur, clipping, colour cast, checkerboard and JPEG blocks",
+        ),
+        MeasureSpec(
+            name="spectrum",
+            factory="benchgen.features.power_spectrum:load",
+            description="log power of luma in eight bands of spatial frequency",
+        ),
+        MeasureSpec(
+            name="encoding",
+            factory="benchgen.features.encoding:load",
+            description="format, JPEG quality and chroma subsampling of each file",
+        ),
+        MeasureSpec(
+            name="hashes",
+            factory="benchgen.features.image_hashes:load",
+            description="hashes by which equal and nearly equal images are found",
+        ),
     ]
 
 

@@ -26,7 +26,8 @@ from benchgen.runs.plan import Plan
 from benchgen.runs.scorer import Scores
 
 _MOST_VALUES = 50
-"""A text column with more values than this is no attribute: ids, captions."""
+"""A text column with more values than this is no attribute, nor is one whose values hardly ever
+come twice: ids, captions, hashes."""
 
 
 def score_records(
@@ -95,7 +96,7 @@ def seen_classes(passed: Passed, plan: Plan) -> list[Seen]:
         for attribute, measured in columns.items():
             named = [value if isinstance(value, str) else None for value in measured]
             names = tuple(sorted({value for value in named if value is not None}))
-            if 0 < len(names) <= _MOST_VALUES:
+            if 0 < len(names) <= min(_MOST_VALUES, max(2, len(named) // 2)):
                 found.append(Seen(label, attribute, names, named))
     return found
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import stats
 
 from benchgen.errors import MetricError
-from benchgen.metrics.base import Score
+from benchgen.metrics.base import Score, SquaredDistance
 from benchgen.stats.estimates import Estimate, estimate
 
 _FEW_EXPECTED = 5
@@ -51,11 +53,7 @@ def association(counts: np.ndarray, *, seed: int = 0) -> Association:
     if table.ndim != 2 or not np.issubdtype(table.dtype, np.integer) or (table < 0).any():
         raise MetricError("an association needs a table of counts, whole numbers from 0")
     table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
-    if min(table.shape) < 2:
-        raise MetricError(
-            f"the table has {table.shape[0]} row(s) and {table.shape[1]} column(s) with images; "
-            "an association needs at least 2 of each"
-        )
+    _require_two(table)
     n = table.sum()
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / n
     g = float(_g(table[None], expected)[0])
@@ -67,6 +65,53 @@ def association(counts: np.ndarray, *, seed: int = 0) -> Association:
     else:
         p = float(stats.chi2.sf(g, (table.shape[0] - 1) * (table.shape[1] - 1)))
     return Association(_cramer(table, expected), g, p, exact)
+
+
+def dependence(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    *,
+    level: float = 0.95,
+    clusters: Sequence[Any] | None = None,
+) -> Estimate:
+    """Pearson's mean square contingency φ² of two kinds an image has, as an estimate.
+
+    Less its bias (r - 1)(c - 1)/(n - 1), which makes it slightly below zero near independence.
+    Cramér's V is the root of φ² over the lesser of r - 1 and c - 1.
+
+    Args:
+        rows, columns: Positions of kinds, int ``[n]`` from 0.
+        level: Of the interval.
+        clusters: One label an image: equal ones are not independent.
+
+    Raises:
+        MetricError: If all images are in one row or in one column.
+    """
+    _, row = np.unique(rows, return_inverse=True)
+    _, column = np.unique(columns, return_inverse=True)
+    r, c, n = int(row.max()) + 1, int(column.max()) + 1, len(row)
+    joint = _table(np.stack([row, column], axis=1), r, c) / n
+    _require_two(joint)
+    of_row, of_column = joint.sum(axis=1), joint.sum(axis=0)
+    terms = np.square(joint) / np.outer(of_row, of_column)
+    moved = (
+        (2 * joint / np.outer(of_row, of_column))
+        - (terms.sum(axis=1) / of_row)[:, None]
+        - terms.sum(axis=0) / of_column
+    )
+    plain, freedom = float(terms.sum()) - 1, (r - 1) * (c - 1)
+    influence = torch.from_numpy(moved[row, column])
+    law = SquaredDistance.of(float(influence.var()) / n, 2 * freedom / n**2, plain)
+    score = Score(plain - freedom / (n - 1), influence, law=law)
+    return estimate(score, n=n, m=None, level=level, clusters=clusters)
+
+
+def _require_two(table: np.ndarray) -> None:
+    if min(table.shape) < 2:
+        raise MetricError(
+            f"the table has {table.shape[0]} row(s) and {table.shape[1]} column(s) with images; "
+            "an association needs at least 2 of each"
+        )
 
 
 def amplification(

@@ -51,7 +51,8 @@ class Parity:
     Attributes:
         verdict: "fail" where one surely is, over all pairs; "pass" where surely none is.
         worst: The pair with the least ratio, with the interval that decided over all pairs.
-        p: That no kind is below the threshold, adjusted for all pairs.
+        p: Of no kind being below the threshold, adjusted for all pairs.
+        p_broken: Of some kind being below it: small where surely none is.
         needed: Images at which the same shares would decide; None where no number would.
     """
 
@@ -59,6 +60,7 @@ class Parity:
     threshold: float
     worst: Ratio
     p: float
+    p_broken: float
     needed: int | None
 
 
@@ -138,7 +140,7 @@ def parity(shares: Shares, threshold: float, alpha: float = 0.05) -> Parity:
     needed = None
     if verdict == "inconclusive":
         needed = _needed(shares, i, j, threshold, float(stats.norm.isf(level)))
-    return Parity(verdict, threshold, worst, p, needed)
+    return Parity(verdict, threshold, worst, p, max(above), needed)
 
 
 def distances(

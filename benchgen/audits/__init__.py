@@ -1,0 +1,1 @@
+"""Bias, diversity, copying and artifacts in images, judged against what a user declares."""

@@ -1,0 +1,110 @@
+"""What an audit leaves behind."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from benchgen.runs.documents import Document, Finite, SourceRecord
+
+# Worst first.
+Word = Literal["fail", "not run", "insufficient", "inconclusive", "pass", "shown"]
+
+Interval = tuple[Finite | None, Finite | None]
+"""Ends; null where there is none on that side."""
+
+
+class CheckRecord(Document):
+    """One question about one generator's images."""
+
+    generator: str
+    topic: Literal["attributes", "quality", "images"]
+    check: str = Field(description="What is asked, in words.")
+    verdict: Word = Field(
+        description='"shown" where no limit is declared; "insufficient" where too few images are '
+        "there to say anything."
+    )
+    effect: str = Field(default="", description="What the value is.")
+    value: Finite | None = None
+    interval: Interval | None = None
+    limit: str = Field(default="", description="What was declared.")
+    n: int | None = None
+    p: Finite | None = Field(
+        default=None, description="Of the limit being kept; adjusted (Holm) in `p_adjusted`."
+    )
+    p_adjusted: Finite | None = None
+    needed: int | None = Field(
+        default=None, description="Images that would probably decide it, where inconclusive."
+    )
+    reason: str = ""
+
+
+class ShareRecord(Document):
+    """How often one kind occurs."""
+
+    kind: str
+    count: int = Field(description="Images that are read as this kind.")
+    read: Finite
+    read_interval: tuple[Finite, Finite] | None
+    corrected: Finite | None = Field(default=None, description="Outside [0, 1] where it came so.")
+    corrected_interval: tuple[Finite, Finite] | None = None
+    target: Finite | None = None
+
+
+class AttributeRecord(Document):
+    """The shares of one attribute in one generator's images."""
+
+    generator: str
+    attribute: str
+    labeler: str = Field(description="Where the readings come from.")
+    n: int
+    unread: int = Field(description="Images that the labeler could not read.")
+    clusters: str | None = Field(description="Column whose equal values are not independent.")
+    correction: Literal["calibration", "truth"] | None = None
+    confusion: list[list[int]] | None = Field(
+        default=None, description="Counts: a row for each true kind; the last column is unread."
+    )
+    shares: list[ShareRecord]
+    distances: dict[str, Finite] = Field(default_factory=dict)
+    floors: dict[str, Finite] = Field(
+        default_factory=dict, description="What a generator on target shows on average at this n."
+    )
+    notes: list[str] = Field(default_factory=list)
+
+
+class RepeatedRecord(Document):
+    """Images of a generator that repeat each other."""
+
+    generator: str
+    indices: list[int]
+
+
+class AuditDocument(Document):
+    """The outcome of an audit."""
+
+    schema_version: Literal[1] = 1
+    benchgen_version: str
+    finished: str
+    suite: str
+    run: str
+    command: str = Field(description="What makes this document anew.")
+    digest: str = Field(description="sha256 of suite, run and all results that were read.")
+    alpha: Finite
+    reference: SourceRecord | None
+    generators: list[SourceRecord]
+    declared: dict[str, Any] = Field(description="The suite's [audit].")
+    checks: list[CheckRecord]
+    attributes: list[AttributeRecord] = Field(default_factory=list)
+    repeated: list[RepeatedRecord] = Field(default_factory=list)
+    messages: list[str] = Field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """The first of: failed 1, not run 3, inconclusive or insufficient 5; or 0."""
+        found = {check.verdict for check in self.checks}
+        if "fail" in found:
+            return 1
+        if "not run" in found:
+            return 3
+        return 5 if found & {"inconclusive", "insufficient"} else 0

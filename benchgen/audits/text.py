@@ -1,0 +1,58 @@
+"""An audit for other programs and other pages: Markdown and JUnit XML."""
+
+from __future__ import annotations
+
+from benchgen.audits import words
+from benchgen.audits.documents import AuditDocument
+from benchgen.report.junit import Case, junit_xml
+from benchgen.report.text import escaped
+
+
+def markdown(document: AuditDocument) -> str:
+    """The verdict first, then a line for every check, then the shares; texts are escaped."""
+    parts = [f"## {escaped(words.headline(document))}"]
+    lines = []
+    for check in words.sorted_checks(document):
+        told = [escaped(cell) for cell in words.cells(check)]
+        if check.verdict not in ("pass", "shown"):
+            told[2] = f"**{told[2]}**"
+        lines.append(told)
+    parts.append(_table(words.COLUMNS, lines))
+    for record in document.attributes:
+        heads, shares = words.shares_table(record)
+        parts.append(f"### {escaped(record.generator)}: {escaped(record.attribute)}")
+        parts.append(_table(heads, [[escaped(cell) for cell in line] for line in shares]))
+        parts.append(escaped(words.about(record)))
+    for group in document.repeated:
+        shown = ", ".join(map(str, group.indices[:20])) + (
+            ", ..." if len(group.indices) > 20 else ""
+        )
+        parts.append(f"- {escaped(group.generator)}: equal images: {shown}")
+    parts.append(escaped(words.SCOPE))
+    parts.append(f"Made by `{document.command.replace('`', '')}`, digest {document.digest[:16]}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def junit(document: AuditDocument) -> str:
+    """A test case for every check that is judged.
+
+    Failed checks are failures; those not run are errors, and so are insufficient and inconclusive
+    ones: a limit that may be broken is not kept.
+    """
+    cases = [
+        Case(
+            classname=f"benchgen.audit.{check.generator}",
+            name=check.check,
+            tag={"fail": "failure", "pass": None}.get(check.verdict, "error"),
+            kind=check.verdict,
+            said=words.sentence(check),
+        )
+        for check in document.checks
+        if check.verdict != "shown"
+    ]
+    return junit_xml(f"benchgen audit {document.suite}", cases)
+
+
+def _table(heads: tuple[str, ...], lines: list[list[str]]) -> str:
+    rows = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*rows, *("| " + " | ".join(line) + " |" for line in lines)])
