@@ -90,7 +90,7 @@ class Columns:
                     f"{attribute} of {self.row} is a column of numbers; an attribute has kinds. "
                     "Limit its mean under [audit.columns] instead"
                 )
-            return _read([None if value is None else str(value) for value in column]), "the run"
+            return _read([None if pd.isna(value) else str(value) for value in column]), "the run"
         known = [str(name) for name in self.frame.columns if "influence." not in str(name)]
         raise UsageError(
             f"{self.row} has no attribute {attribute!r}; it has: "

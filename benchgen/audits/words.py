@@ -48,12 +48,8 @@ def headline(document: AuditDocument) -> str:
     }[document.exit_code]
     if not counts.keys() - {"shown"}:
         kind = "No limit is declared, so nothing is judged"
-    worst = [c for c in sorted_checks(document) if c.verdict in ("fail", "not run")]
-    if not worst:
-        return f"{kind}: {listed}."
-    told = "; ".join(_blame(check) for check in worst[:_MOST])
-    more = f"; {len(worst) - _MOST} more below" if len(worst) > _MOST else ""
-    return f"{kind}: {listed}. {told}{more}."
+    told = [f"{kind}.", *_blames(document), f"{listed[0].upper()}{listed[1:]}."]
+    return " ".join(told)
 
 
 _PLURAL = {
@@ -66,11 +62,26 @@ _PLURAL = {
 }
 
 
-def _blame(check: CheckRecord) -> str:
-    if check.verdict == "not run":
-        return f"{check.generator}, {check.check}: {check.reason.rstrip('.')}"
-    what = "" if check.effect == check.check else f"{check.effect} "
-    return f"{check.generator}, {check.check}: {what}{found(check)}, limit {check.limit}"
+def _blames(document: AuditDocument) -> list[str]:
+    """A sentence for every generator with something amiss."""
+    told = []
+    for source in document.generators:
+        own = [check for check in sorted_checks(document) if check.generator == source.name]
+        failed = [check.check for check in own if check.verdict == "fail"]
+        missing = [check for check in own if check.verdict == "not run"]
+        if failed:
+            told.append(f"{source.name} fails {_listed(failed)}.")
+        if missing:
+            why = missing[0].reason.rstrip(".")
+            told.append(f"{source.name}: {_listed([c.check for c in missing])} not run ({why}).")
+    return told
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = list(dict.fromkeys(names))
+    more = [f"{len(shown) - _MOST} more"] if len(shown) > _MOST else []
+    shown = shown[:_MOST] + more
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def cells(check: CheckRecord) -> tuple[str, ...]:

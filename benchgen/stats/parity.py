@@ -8,7 +8,7 @@ stands beside what a generator without fault would show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal
@@ -71,8 +71,8 @@ class Distances:
     Attributes:
         values: By distance; those of the shares as they are.
         floors: By distance, what a generator that meets the target shows on average at this n.
-        lower, upper: Ends of an interval of the total variation, from intervals of all shares
-            that hold at once.
+        lower, upper: Ends of an interval of the total variation: as far to either side as found
+            shares are from the true ones, which is more than enough (the triangle inequality).
         p: That the target is met, by the total variation.
     """
 
@@ -171,55 +171,43 @@ def distances(
     names: list[Distance] = ["tv", "l2", "hellinger", "jsd"]
     if ordinal:
         names.append("wasserstein")
-    drawn = _at_target(shares, wanted, seed)
+    drawn = _drawn(shares, wanted, seed)
     found = {name: float(_distance(name, shares.values[None], wanted)[0]) for name in names}
     chance = {name: _distance(name, drawn, wanted) for name in names}
-    lower, upper = _variation(shares, wanted, alpha)
+    astray = float(np.quantile(_astray(shares, seed), 1 - alpha))
     # As great as seen, up to rounding: counts make ties.
     reached = int((chance["tv"] >= found["tv"] - 1e-12).sum())
     return Distances(
         found,
         {name: float(one.mean()) for name, one in chance.items()},
-        lower,
-        upper,
+        max(0.0, found["tv"] - astray),
+        min(1.0, found["tv"] + astray),
         (reached + 1) / (_DRAWS + 1),
     )
 
 
 def p_distance(
-    shares: Shares, target: Sequence[float] | np.ndarray, limit: float
+    shares: Shares, target: Sequence[float] | np.ndarray, limit: float, *, seed: int = 0
 ) -> tuple[float, float]:
     """p-values of a total variation of at most ``limit``, and of at least.
 
-    Each is the least alpha at which the interval of ``distances`` lies beyond the limit.
+    Each is the chance that found shares are as far from the true ones as the total variation is
+    beyond the limit.
 
     Raises:
         MetricError: As ``distances``.
     """
-    wanted = _checked_target(shares, target)
-
-    def least(beyond: Callable[[float, float], bool]) -> float:
-        low, high = 1e-10, 1.0
-        if not beyond(*_variation(shares, wanted, 0.999)):
-            return 1.0
-        while high / low > 1.02:
-            middle = (low * high) ** 0.5
-            low, high = (
-                (low, middle) if beyond(*_variation(shares, wanted, middle)) else (middle, high)
-            )
-        return high
-
-    return least(lambda lower, _: lower > limit), least(lambda _, upper: upper <= limit)
+    value = float(_distance("tv", shares.values[None], _checked_target(shares, target))[0])
+    astray = _astray(shares, seed)
+    over, under = ((astray >= apart - 1e-12).sum() for apart in (value - limit, limit - value))
+    return (int(over) + 1) / (_DRAWS + 1), (int(under) + 1) / (_DRAWS + 1)
 
 
-def _variation(shares: Shares, target: np.ndarray, alpha: float) -> tuple[float, float]:
-    """Ends of an interval of the total variation: from intervals of all shares at once."""
-    each = shares.estimates(1 - alpha / len(target)).values()
-    low, high = np.array([one.interval or (0.0, 1.0) for one in each]).T
-    over, under = low - target, target - high
-    lower = max(over.clip(0).sum(), under.clip(0).sum())
-    upper = min((-under).clip(0).sum(), (-over).clip(0).sum(), 1.0)
-    return float(lower), float(upper)
+def _astray(shares: Shares, seed: int) -> np.ndarray:
+    """Total variation ``[draws]`` between found shares and the true ones, by chance."""
+    inside = shares.values.clip(0) / shares.values.clip(0).sum()
+    found: np.ndarray = _distance("tv", _drawn(shares, inside, seed), inside)
+    return found
 
 
 def _checked_target(shares: Shares, target: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -285,8 +273,8 @@ def _needed(shares: Shares, kind: int, other: int, threshold: float, quantile: f
     return None if wanted > _MOST_IMAGES else max(shares.n + 1, int(np.ceil(wanted)))
 
 
-def _at_target(shares: Shares, target: np.ndarray, seed: int) -> np.ndarray:
-    """Shares ``[draws, K]`` of a generator that meets the target."""
+def _drawn(shares: Shares, target: np.ndarray, seed: int) -> np.ndarray:
+    """Shares ``[draws, K]`` as they would be found if these were the true ones."""
     random = np.random.default_rng(seed)
     if shares.exact:
         return random.multinomial(shares.n, target / target.sum(), size=_DRAWS) / shares.n
