@@ -87,7 +87,7 @@ def audit(
         kinds = _kinds(choice, list(rows.values()), known)
         target = target_of(choice, kinds, known)
         for row in rows.values():
-            record, found = _attribute(row, choice, kinds, target, asked)
+            record, found = _attribute(row, choice, kinds, target, known, asked)
             attributes += record
             questions[row.name] += found
     repeated: list[RepeatedRecord] = []
@@ -145,11 +145,12 @@ def _attribute(
     choice: AttributeChoice,
     kinds: tuple[str, ...],
     target: np.ndarray | None,
+    real: Columns | None,
     asked: AuditChoice,
 ) -> tuple[list[AttributeRecord], list[Question]]:
     """One attribute's record and questions; a labeler that cannot be corrected is "not run"."""
     try:
-        record, found = judge_attribute(row, choice, kinds, target, asked)
+        record, found = judge_attribute(row, choice, kinds, target, real, asked)
     except MetricError as error:
         blank = CheckRecord(
             generator=row.name,

@@ -191,6 +191,8 @@ class AttributeChoice(_Shorthand):
         ordinal: Whether ``kinds`` are in an order.
         association: The greatest Cramér's V with prompts (or, without these, with labels) that is
             put up with.
+        amplification: How much more the attribute may hang on the label than in the real images,
+            as a mean difference of shares.
     """
 
     name: str = Field(min_length=1)
@@ -202,6 +204,7 @@ class AttributeChoice(_Shorthand):
     truth: str | None = None
     ordinal: bool = False
     association: float | None = Field(default=None, gt=0, lt=1)
+    amplification: float | None = Field(default=None, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _one_correction(self) -> Self:

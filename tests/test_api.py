@@ -39,6 +39,7 @@ def test_public_names() -> None:
         "WeightsError",
         "__version__",
         "accept_baseline",
+        "audit",
         "compare",
         "hookimpl",
         "run",

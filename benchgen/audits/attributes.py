@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchgen.audits.documents import AttributeRecord, CheckRecord, ShareRecord
 from benchgen.audits.labels import JOINT, Columns, Labels, labels_of, read_confusion
@@ -14,7 +15,7 @@ from benchgen.audits.questions import Question, images_needed, settled
 from benchgen.errors import MetricError, UsageError
 from benchgen.images.table import read_table
 from benchgen.report.numbers import significant
-from benchgen.stats.association import dependence
+from benchgen.stats.association import amplification, dependence
 from benchgen.stats.limits import p_at_least, p_at_most
 from benchgen.stats.parity import distances, p_distance, parity
 from benchgen.stats.shares import (
@@ -50,7 +51,7 @@ class Row:
             return None
         values = self.columns.frame[self.clusters]
         return [
-            f"#{at}" if value is None else f"={value}" for at, value in enumerate(values) if of[at]
+            f"#{at}" if pd.isna(value) else f"={value}" for at, value in enumerate(values) if of[at]
         ]
 
 
@@ -59,6 +60,7 @@ def judge_attribute(
     choice: AttributeChoice,
     kinds: tuple[str, ...],
     target: np.ndarray | None,
+    real: Columns | None,
     asked: AuditChoice,
 ) -> tuple[AttributeRecord, list[Question]]:
     """The shares of one attribute in one generator's images, and what is asked of them.
@@ -68,6 +70,7 @@ def judge_attribute(
         choice: What is asked.
         kinds: All values.
         target: The shares wanted, ``[K]``, or None.
+        real: What is known of the real images, or None.
         asked: The audit's alpha and least group.
 
     Raises:
@@ -111,6 +114,7 @@ def judge_attribute(
     if choice.parity is not None:
         questions.append(_parity(row, choice, shares, asked))
     questions += _dependences(row, choice, labels, asked)
+    questions += _amplified(row, choice, labels, real, asked)
     return record, questions
 
 
@@ -303,3 +307,56 @@ def _dependence(
     needed = images_needed(abs(found.value - limit), found.stderr, found.n, asked.alpha)
     record = record.model_copy(update={"needed": needed})
     return Question(record, p_at_most(found, limit), p_at_least(found, limit))
+
+
+def _amplified(
+    row: Row, choice: AttributeChoice, labels: Labels, real: Columns | None, asked: AuditChoice
+) -> list[Question]:
+    """Whether the attribute hangs on the label more than it does in the real images."""
+    if choice.amplification is None:
+        return []
+    record = _check(row, f"{choice.name} by label not amplified")
+    sides = [(row.columns, labels)]
+    if real is not None:
+        sides.insert(0, (real, labels_of(real, choice.name, labels.kinds)))
+    tasks = sorted({str(t) for side, _ in sides for t in _given(side) if not pd.isna(t)})
+    if len(sides) < 2 or len(tasks) < 2:
+        return [settled(record, "not run", "it needs real images, and labels on both sides")]
+    wanted, made = (_pairs(side, found, tasks) for side, found in sides)
+    if min(len(wanted), len(made)) < asked.least:
+        few = f"{len(made)} images and {len(wanted)} real ones have a label and a kind"
+        return [settled(record, "insufficient", few)]
+    try:
+        found = amplification(wanted, made, level=1 - asked.alpha)
+    except MetricError as error:
+        return [settled(record, "insufficient", str(error))]
+    assert found.value is not None
+    away = abs(found.value - choice.amplification)
+    record = record.model_copy(
+        update={
+            "effect": "mean difference of shares given the label, towards the real dependence",
+            "value": found.value,
+            "interval": found.interval,
+            "limit": f"at most {choice.amplification:g}",
+            "n": found.n,
+            "needed": images_needed(away, found.stderr, found.n, asked.alpha),
+        }
+    )
+    limit = choice.amplification
+    return [Question(record, p_at_most(found, limit), p_at_least(found, limit))]
+
+
+def _given(columns: Columns) -> list[Any]:
+    frame = columns.frame
+    return frame["label"].tolist() if "label" in frame.columns else []
+
+
+def _pairs(columns: Columns, labels: Labels, tasks: list[str]) -> np.ndarray:
+    """Label and kind of the images that have both, int64 ``[n, 2]``."""
+    places = {task: place for place, task in enumerate(tasks)}
+    found = [
+        (places[str(task)], kind)
+        for task, kind in zip(_given(columns), labels.values.tolist(), strict=True)
+        if not pd.isna(task) and kind != UNKNOWN
+    ]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
