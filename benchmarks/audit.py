@@ -162,7 +162,8 @@ def coverage(make: Make, truth: np.ndarray, repetitions: int) -> tuple[float, fl
             of_distance += distance.lower <= apart <= distance.upper
     rates = covered / repetitions
     worst = rates[np.argmax(np.abs(rates - 0.95))]
-    return float(worst), of_ratio / repetitions, of_distance / -(-repetitions // 10)
+    tenth = -(-repetitions // 10)
+    return float(worst), float(of_ratio) / repetitions, float(of_distance) / tenth
 
 
 def fails(shares: np.ndarray, n: int, repetitions: int) -> float:
