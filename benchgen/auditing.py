@@ -13,7 +13,7 @@ import pandas as pd
 from benchgen.audits.attributes import Row, judge_attribute, target_of
 from benchgen.audits.build import write_audit
 from benchgen.audits.documents import AttributeRecord, AuditDocument, CheckRecord, RepeatedRecord
-from benchgen.audits.labels import Columns, columns_of, kinds_of
+from benchgen.audits.labels import Columns, columns_of, kinds_of, truth_of
 from benchgen.audits.limits import (
     judge_column,
     judge_metric,
@@ -135,6 +135,9 @@ def _kinds(choice: AttributeChoice, rows: Sequence[Row], real: Columns | None) -
     if isinstance(choice.target, dict):
         return tuple(choice.target)
     columns = [row.columns for row in rows]
+    if choice.truth is not None:
+        told = [truth_of(choice.truth, choice.name, one) for one in columns]
+        columns = [one for one in columns if one.has(choice.name)] + told
     if choice.target == "reference" and real is not None:
         columns.append(real)
     return kinds_of(columns, choice.name)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchgen.audits.documents import AttributeRecord, CheckRecord, ShareRecord
-from benchgen.audits.labels import JOINT, Columns, Labels, labels_of, read_confusion
+from benchgen.audits.labels import JOINT, Columns, Labels, labels_of, read_confusion, truth_of
 from benchgen.audits.questions import Question, images_needed, settled
 from benchgen.errors import MetricError, UsageError
-from benchgen.images.table import read_table
 from benchgen.report.numbers import significant
 from benchgen.stats.association import amplification, dependence
 from benchgen.stats.limits import p_at_least, p_at_most
@@ -77,7 +76,11 @@ def judge_attribute(
         UsageError, ImageError: Of the columns and tables; names the file.
         MetricError: The labeler cannot be calibrated.
     """
-    labels = labels_of(row.columns, choice.name, kinds)
+    if choice.truth is not None and not row.columns.has(choice.name):
+        nothing = np.full(len(row.columns.frame), UNKNOWN)
+        labels = Labels(kinds, nothing, "people alone")
+    else:
+        labels = labels_of(row.columns, choice.name, kinds)
     known = labels.known
     clusters = row.cluster_labels(known)
     read = None
@@ -162,10 +165,7 @@ def _corrected(
         found = corrected_shares(labels.values, confusion, clusters=clusters)
         return found, "calibration", confusion, []
     if choice.truth is not None:
-        table = read_table(choice.truth)
-        names = row.columns.frame["name"].astype(str).tolist()
-        given = [table.rows.get(name, {}).get(choice.name) for name in names]
-        told = replace(row.columns, given={choice.name: given}, path=choice.truth)
+        told = truth_of(choice.truth, choice.name, row.columns)
         truth = labels_of(told, choice.name, labels.kinds).values
         clusters = row.cluster_labels(everything)
         found = powered_shares(labels.values, truth, labels.kinds, clusters=clusters)
@@ -177,16 +177,14 @@ def _corrected(
 def _share_records(
     labels: Labels, read: Shares | None, corrected: Shares | None, target: np.ndarray | None
 ) -> list[ShareRecord]:
-    if read is None:
-        return []
-    told = read.estimates()
+    told = {} if read is None else read.estimates()
     better = {} if corrected is None else corrected.estimates()
     return [
         ShareRecord(
             kind=kind,
             count=int((labels.values == place).sum()),
-            read=told[kind].value or 0.0,
-            read_interval=told[kind].interval,
+            read=told[kind].value if told else None,
+            read_interval=told[kind].interval if told else None,
             corrected=better[kind].value if better else None,
             corrected_interval=better[kind].interval if better else None,
             target=None if target is None else float(target[place]),

@@ -82,6 +82,7 @@ def _ends(share: ShareRecord) -> tuple[float, float, float]:
     value, interval = share.read, share.read_interval
     if share.corrected is not None:
         value, interval = share.corrected, share.corrected_interval
+    value = value or 0.0
     low, high = interval or (value, value)
     value, low, high = (min(1.0, max(0.0, number)) for number in (value, low, high))
     return value, low, high

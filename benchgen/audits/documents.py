@@ -45,7 +45,7 @@ class ShareRecord(Document):
 
     kind: str
     count: int = Field(description="Images that are read as this kind.")
-    read: Finite
+    read: Finite | None = Field(description="Null where only people have looked.")
     read_interval: tuple[Finite, Finite] | None
     corrected: Finite | None = Field(default=None, description="Outside [0, 1] where it came so.")
     corrected_interval: tuple[Finite, Finite] | None = None

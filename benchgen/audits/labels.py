@@ -98,6 +98,14 @@ class Columns:
             "the suite, or give a table of labels"
         )
 
+    def has(self, attribute: str) -> bool:
+        """Whether anything is known of an attribute, or of all parts of a combination."""
+        columns = [*self.given, *map(str, self.frame.columns)]
+        return all(
+            any(column == part or column.startswith(f"{part}=") for column in columns)
+            for part in attribute.split(JOINT)
+        )
+
     def _likeliest(
         self, attribute: str, chances: Mapping[str, Sequence[str | None]]
     ) -> list[str | None]:
@@ -190,6 +198,22 @@ def kinds_of(all_columns: Iterable[Columns], attribute: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def truth_of(path: str, attribute: str, columns: Columns) -> Columns:
+    """What people saw in some of a row's images, as columns.
+
+    Raises:
+        ImageError: The table cannot be read, or lacks the attribute.
+    """
+    table = read_table(path)
+    if attribute not in table.columns:
+        raise ImageError(
+            f"{path} has no column {attribute!r}; it has: {', '.join(table.columns) or 'none'}"
+        )
+    names = columns.frame["name"].astype(str)
+    given = [table.rows.get(name, {}).get(attribute) for name in names]
+    return Columns(columns.row, columns.frame, {attribute: given}, path)
+
+
 def read_confusion(path: str | Path, kinds: Sequence[str]) -> Confusion:
     """Counts of a CSV with the columns ``true`` and ``read``: one line an image.
 
@@ -225,11 +249,6 @@ def read_confusion(path: str | Path, kinds: Sequence[str]) -> Confusion:
         raise ImageError(f"{path} holds no line; give one for each calibrating image")
     true, read = ([places[cell] for cell in column] for column in zip(*pairs, strict=True))
     return Confusion.of(np.array(true), np.array(read), tuple(kinds))
-
-
-def read_labels(path: str | Path) -> Table:
-    """A table of labels: CSV or JSONL, as ``benchgen.images.table`` reads it."""
-    return read_table(path)
 
 
 def _read(values: Iterable[str | None]) -> list[str | None]:

@@ -149,7 +149,8 @@ def about(record: AttributeRecord) -> str:
 
 
 def _share(share: ShareRecord, corrected: bool, target: bool) -> tuple[str, ...]:
-    line = [share.kind, count(share.count), _percent(share.read, share.read_interval)]
+    read = UNDEFINED if share.read is None else _percent(share.read, share.read_interval)
+    line = [share.kind, count(share.count), read]
     if corrected:
         value = share.corrected
         line.append(

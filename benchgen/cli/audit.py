@@ -9,16 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchgen.cli.groups import WithCheck
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from benchgen.audits.documents import AuditDocument
     from benchgen.suite import Suite
 
+app = typer.Typer(
+    cls=WithCheck,
+    help="Judge images by declared limits: `benchgen audit RUN`, a suite, or a folder.",
+    rich_markup_mode="rich",
+)
+
 _COLOURS = {"pass": "green", "shown": "dim", "fail": "red", "not run": "red"}
 
 
-def audit(
+@app.command()
+def check(
     what: Annotated[
         str,
         typer.Argument(
@@ -134,6 +143,45 @@ def audit(
     document = judge(opened, declared, out=out, command=shlex.join(["benchgen", *sys.argv[1:]]))
     _show(document, opened.directory / "audit" if out is None else out, Console())
     raise typer.Exit(document.exit_code)
+
+
+@app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    attribute: Annotated[
+        str, typer.Option("--attribute", "-a", help="What a person shall tell of each image.")
+    ],
+    kinds: Annotated[str, typer.Option(help="The answers to choose from: dark,medium,light.")],
+    generator: Annotated[
+        str | None, typer.Option("--generator", "-g", help="Whose images. Default: the only one.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", help="Images to draw.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Page to write: a person answers in a browser.")
+    ] = Path("label.html"),
+) -> None:
+    """Draw a random few of a run's images, and make a page on which a person labels them.
+
+    The page saves a CSV for --truth. Labels of a random few correct the shares that a labeler reads
+    in all images.
+    """
+    from rich.console import Console
+
+    from benchgen.audits.sample import write_page
+    from benchgen.runs.directory import Run
+
+    answers = tuple(kind.strip() for kind in kinds.split(",") if kind.strip())
+    count = write_page(
+        Run(run), attribute=attribute, kinds=answers, generator=generator, n=n, seed=seed, out=out
+    )
+    console = Console()
+    console.print(
+        f"{out}: {count} images to label as {', '.join(answers)}. Open it in a browser, answer, "
+        f"and save; then: benchgen audit {run} --attribute {attribute} --truth {attribute}.csv",
+        highlight=False,
+        markup=False,
+    )
 
 
 def _suite(what: str, reference: str | None, changes: dict[str, Any]) -> Suite:

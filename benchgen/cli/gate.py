@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+
+from benchgen.cli.groups import WithCheck
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,17 +16,8 @@ if TYPE_CHECKING:
     from benchgen.gate.documents import GateDocument
 
 
-class _WithDefault(TyperGroup):
-    """`benchgen gate SUITE` is short for `benchgen gate check SUITE`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
-            args = ["check", *args]
-        return super().parse_args(ctx, args)
-
-
 app = typer.Typer(
-    cls=_WithDefault,
+    cls=WithCheck,
     help="Have generators become worse than their baselines? `benchgen gate SUITE` checks.",
     rich_markup_mode="rich",
 )

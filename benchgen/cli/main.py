@@ -40,7 +40,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.add_typer(gate.app, name="gate")
 app.add_typer(baseline.app, name="baseline")
-app.command()(audit.audit)
+app.add_typer(audit.app, name="audit")
 app.command()(sample.sample)
 app.command()(train.train)
 app.command()(compare.compare)

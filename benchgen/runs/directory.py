@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,28 @@ class Result:
     def reference_columns(self) -> pd.DataFrame:
         """One line per reference image: index and its influence on each metric."""
         return self._parquet(self._reference_file)
+
+    def pictures(self, indices: Sequence[int]) -> dict[int, bytes]:
+        """Small pictures of these images by index, PNG, as the feature store keeps them.
+
+        Raises:
+            StoreError: If the store does not have them (any more).
+        """
+        import base64
+
+        from benchgen.features.store import Store
+        from benchgen.runs.readers import RECORDS
+
+        wanted = set(indices)
+        entry = Store().entry(self.document.source.fingerprint, RECORDS)
+        return {
+            index: base64.b64decode(encoded)
+            for shard in entry.shards(max(wanted, default=-1) + 1)
+            for index, encoded in zip(
+                shard.tensors["indices"].tolist(), shard.columns["picture"], strict=True
+            )
+            if index in wanted
+        }
 
     def estimate(self, metric: str, extractor: str | None = None) -> Estimate:
         """The estimate of a metric with its influence read back from the columns.

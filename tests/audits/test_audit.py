@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from benchgen import audit
+from benchgen.audits.sample import write_page
 from benchgen.errors import UsageError
 from benchgen.suite import AuditChoice, SuiteError
 from tests.audits.conftest import MakeRun
@@ -86,6 +88,33 @@ def test_a_truth_for_a_few(squares: MakeRun, tmp_path: Path) -> None:
     assert record.correction == "truth"
     assert record.notes == ["30 of the images have a true kind"]
     assert record.shares[1].corrected == pytest.approx(2 / 3)
+
+
+def test_people_alone_may_have_looked(squares: MakeRun, tmp_path: Path) -> None:
+    made = squares(UNFAIR)
+    lines = [f"{i:03d}.png,{'big' if i % 4 else 'small'}" for i in range(0, 60)]
+    (tmp_path / "truth.csv").write_text("\n".join(["file,size", *lines]) + "\n")
+    choice = {"name": "size", "truth": "truth.csv", "parity": 0.8}
+    found = audit(made, asked(attributes=[choice]))
+    [record] = found.attributes
+    assert [share.read for share in record.shares] == [None, None]
+    assert [share.corrected for share in record.shares] == pytest.approx([0.75, 0.25])
+    assert found.checks[0].verdict == "fail"
+
+
+def test_a_page_to_label_a_few(squares: MakeRun, tmp_path: Path) -> None:
+    made = squares(UNFAIR)
+    ask = {"attribute": "tone", "generator": None, "seed": 1, "out": tmp_path / "label.html"}
+    assert write_page(made, kinds=("dark", "light"), n=20, **ask) == 20  # type: ignore[arg-type]
+    page = (tmp_path / "label.html").read_text()
+    files = re.findall('data-file="([^"]*)"', page)
+    assert len(set(files)) == 20
+    assert page.count("data:image/png;base64,") == 20
+    assert write_page(made, kinds=("dark", "light"), n=500, **ask) == 90  # type: ignore[arg-type]
+    more = re.findall('data-file="([^"]*)"', (tmp_path / "label.html").read_text())
+    assert more[:20] == files
+    with pytest.raises(UsageError, match="give 2 to 9 different"):
+        write_page(made, kinds=("dark", "dark"), n=20, **ask)  # type: ignore[arg-type]
 
 
 def test_metrics_and_columns_have_limits(squares: MakeRun) -> None:
