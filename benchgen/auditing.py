@@ -12,7 +12,14 @@ import pandas as pd
 
 from benchgen.audits.attributes import Row, judge_attribute, target_of
 from benchgen.audits.build import write_audit
-from benchgen.audits.documents import AttributeRecord, AuditDocument, CheckRecord, RepeatedRecord
+from benchgen.audits.copies import copies
+from benchgen.audits.documents import (
+    AttributeRecord,
+    AuditDocument,
+    CheckRecord,
+    CopyRecord,
+    RepeatedRecord,
+)
 from benchgen.audits.labels import Columns, columns_of, kinds_of, truth_of
 from benchgen.audits.limits import (
     judge_column,
@@ -22,7 +29,7 @@ from benchgen.audits.limits import (
     repeats,
 )
 from benchgen.audits.questions import Question, decide, settled
-from benchgen.errors import MetricError, UsageError
+from benchgen.errors import MetricError, StoreError, UsageError
 from benchgen.hashing import digest
 from benchgen.images.table import read_table
 from benchgen.runs.directory import Result, Run
@@ -38,6 +45,7 @@ def audit(
     declared: AuditChoice | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
+    plain: bool = False,
     command: str = "",
 ) -> AuditDocument:
     """Judge a run's generators by the limits that its user declares.
@@ -47,6 +55,7 @@ def audit(
         declared: What is asked; default the ``[audit]`` of the run's suite.
         out: Where audit.json, audit.md, junit.xml and index.html go; default ``audit`` in the
             run's directory.
+        plain: Whether pictures are shown as they are; else they are blurred.
         command: What a reader can type to make the document anew.
 
     Returns:
@@ -91,12 +100,18 @@ def audit(
             attributes += record
             questions[row.name] += found
     repeated: list[RepeatedRecord] = []
+    copied: list[CopyRecord] = []
+    messages: list[str] = []
     for result in fine:
         row = rows[result.name]
         questions[row.name] += _limits(row, result, real, asked)
         groups = repeats(result.columns)
         questions[row.name] += judge_repeats(row, groups, asked)
         repeated += _repeated(row, [] if groups is None else groups.exact)
+        try:
+            copied += copies(opened, result, plain=plain)
+        except StoreError as error:
+            messages.append(f"{result.name}: copies cannot be shown: {error}")
     for result in made:
         if result.document.error is not None:
             blank = CheckRecord(
@@ -124,6 +139,8 @@ def audit(
         checks=checks,
         attributes=attributes,
         repeated=repeated,
+        copies=copied,
+        messages=messages,
     )
     write_audit(document, opened.directory / "audit" if out is None else Path(out))
     return document

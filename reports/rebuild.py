@@ -3,8 +3,8 @@
     python reports/rebuild.py [digits]
 
 Runs the bundled suites, puts each report into ``reports/<suite>/`` (HTML, PNG, JSON, CSV and
-Markdown), and draws the sheets of ``docs/models.md`` into ``docs/images/``: a row for each family,
-two columns for each class, then four without a class.
+Markdown) with the suite's audit in ``audit/``, and draws the sheets of ``docs/models.md`` into
+``docs/images/``: a row for each family, two columns for each class, then four without a class.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 
 import benchgen
 from benchgen.images.pixels import to_uint8
+from benchgen.suite import AuditChoice, Suite
 from reference_models.noise import SeededNoise
 from reference_models.plugin import FAMILIES, WEIGHTS, Family
 
@@ -50,6 +51,8 @@ def publish(suite: str, out: Path) -> None:
             raise SystemExit(f"{suite}: {run.failures}")
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(run.report.parent, out)
+        if Suite.bundled(suite).audit != AuditChoice():
+            benchgen.audit(run, out=out / "audit", command=f"benchgen audit {suite}")
 
 
 def sheet(data: str) -> Image.Image:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchgen.audits import words
-from benchgen.audits.documents import AttributeRecord, AuditDocument, ShareRecord
+from benchgen.audits.documents import AttributeRecord, AuditDocument, CopyRecord, ShareRecord
 from benchgen.audits.text import junit, markdown
 from benchgen.files import write_atomically
 from benchgen.report.html import environment
@@ -55,10 +55,19 @@ def html(document: AuditDocument) -> str:
                 (record, *words.shares_table(record), words.about(record), bars(record))
                 for record in document.attributes
             ],
+            copies=_copies(document),
             scope=words.SCOPE,
             wide=_WIDE,
         )
     )
+
+
+def _copies(document: AuditDocument) -> dict[str, list[CopyRecord]]:
+    """By generator and metric."""
+    found: dict[str, list[CopyRecord]] = {}
+    for pair in document.copies:
+        found.setdefault(f"{pair.generator}, {pair.metric}", []).append(pair)
+    return found
 
 
 def bars(record: AttributeRecord) -> list[Bar]:

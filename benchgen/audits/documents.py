@@ -80,6 +80,19 @@ class RepeatedRecord(Document):
     indices: list[int]
 
 
+class CopyRecord(Document):
+    """A generated image that is nearer to a training image than real images are."""
+
+    generator: str
+    metric: str
+    index: int
+    training_index: int
+    distance: Finite = Field(description="Of their features.")
+    threshold: Finite = Field(description="Up to which an image counts as a copy.")
+    generated: str = Field(description="PNG, in base64.")
+    training: str = Field(description="PNG, in base64.")
+
+
 class AuditDocument(Document):
     """The outcome of an audit."""
 
@@ -97,6 +110,9 @@ class AuditDocument(Document):
     checks: list[CheckRecord]
     attributes: list[AttributeRecord] = Field(default_factory=list)
     repeated: list[RepeatedRecord] = Field(default_factory=list)
+    copies: list[CopyRecord] = Field(
+        default_factory=list, description="The closest pairs, where copies are surely there."
+    )
     messages: list[str] = Field(default_factory=list)
 
     @property

@@ -52,7 +52,7 @@ def judge_metric(
     records = [
         record
         for record in result.document.estimates
-        if record.metric.rpartition("/")[2] == metric.rpartition("/")[2]
+        if metric.rpartition("/")[2] in _names(record.metric)
         and extractor in ("", str(record.extractor), str(record.extractor).rpartition("/")[2])
     ]
     if not records:
@@ -75,6 +75,12 @@ def judge_metric(
                 best = real.estimate(record.metric, record.extractor)
         found += _limited(here, now, best, limit, asked)
     return found
+
+
+def _names(label: str) -> tuple[str, str]:
+    """A metric's label, and that without its parameters; both without the distribution."""
+    whole = label.rpartition("/")[2]
+    return whole, whole.partition("[")[0]
 
 
 def judge_column(

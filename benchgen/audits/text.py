@@ -23,6 +23,11 @@ def markdown(document: AuditDocument) -> str:
         parts.append(f"### {escaped(record.generator)}: {escaped(record.attribute)}")
         parts.append(_table(heads, [[escaped(cell) for cell in line] for line in shares]))
         parts.append(escaped(words.about(record)))
+    for pair in document.copies:
+        parts.append(
+            f"- {escaped(pair.generator)}: image {pair.index} looks like training image "
+            f"{pair.training_index} (distance {pair.distance:.3g})"
+        )
     for group in document.repeated:
         shown = ", ".join(map(str, group.indices[:20])) + (
             ", ..." if len(group.indices) > 20 else ""

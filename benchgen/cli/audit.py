@@ -80,6 +80,9 @@ def check(
     ] = None,
     measure: Annotated[list[str] | None, typer.Option(help="Measure id, for images.")] = None,
     n: Annotated[int | None, typer.Option("-n", help="Images per row.")] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Show pictures as they are, not blurred.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Where to write. Default: audit, in the run directory."),
@@ -140,7 +143,8 @@ def check(
         asked[where] = {**asked.get(where, {})}
         asked[where][name] = asked[where].get(name, {}) | bound
     declared = suite.replace(audit=asked).audit
-    document = judge(opened, declared, out=out, command=shlex.join(["benchgen", *sys.argv[1:]]))
+    command = shlex.join(["benchgen", *sys.argv[1:]])
+    document = judge(opened, declared, out=out, plain=pictures, command=command)
     _show(document, opened.directory / "audit" if out is None else out, Console())
     raise typer.Exit(document.exit_code)
 

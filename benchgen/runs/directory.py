@@ -46,26 +46,8 @@ class Result:
         return self._parquet(self._reference_file)
 
     def pictures(self, indices: Sequence[int]) -> dict[int, bytes]:
-        """Small pictures of these images by index, PNG, as the feature store keeps them.
-
-        Raises:
-            StoreError: If the store does not have them (any more).
-        """
-        import base64
-
-        from benchgen.features.store import Store
-        from benchgen.runs.readers import RECORDS
-
-        wanted = set(indices)
-        entry = Store().entry(self.document.source.fingerprint, RECORDS)
-        return {
-            index: base64.b64decode(encoded)
-            for shard in entry.shards(max(wanted, default=-1) + 1)
-            for index, encoded in zip(
-                shard.tensors["indices"].tolist(), shard.columns["picture"], strict=True
-            )
-            if index in wanted
-        }
+        """Small pictures of these images; as ``stored_pictures``."""
+        return stored_pictures(self.document.source.fingerprint, indices)
 
     def estimate(self, metric: str, extractor: str | None = None) -> Estimate:
         """The estimate of a metric with its influence read back from the columns.
@@ -140,6 +122,29 @@ class Result:
         if relative is None or not (self.directory / relative).is_file():
             return pd.DataFrame()
         return pd.read_parquet(self.directory / relative)
+
+
+def stored_pictures(fingerprint: str, indices: Sequence[int]) -> dict[int, bytes]:
+    """Small pictures of a source's images by index, PNG, as the feature store keeps them.
+
+    Raises:
+        StoreError: If the store does not have them (any more).
+    """
+    import base64
+
+    from benchgen.features.store import Store
+    from benchgen.runs.readers import RECORDS
+
+    wanted = set(indices)
+    shards = Store().entry(fingerprint, RECORDS).shards(max(wanted, default=-1) + 1)
+    return {
+        index: base64.b64decode(encoded)
+        for shard in shards
+        for index, encoded in zip(
+            shard.tensors["indices"].tolist(), shard.columns["picture"], strict=True
+        )
+        if index in wanted
+    }
 
 
 def estimate_of(
