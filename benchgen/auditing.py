@@ -20,7 +20,8 @@ from benchgen.audits.documents import (
     CopyRecord,
     RepeatedRecord,
 )
-from benchgen.audits.labels import Columns, columns_of, kinds_of, truth_of
+from benchgen.audits.groups import judge_quality
+from benchgen.audits.labels import Columns, columns_of, kinds_of, labels_of, truth_of
 from benchgen.audits.limits import (
     judge_column,
     judge_metric,
@@ -95,8 +96,15 @@ def audit(
     for choice in asked.attributes:
         kinds = _kinds(choice, list(rows.values()), known)
         target = target_of(choice, kinds, known)
-        for row in rows.values():
+        for result in fine:
+            row = rows[result.name]
             record, found = _attribute(row, choice, kinds, target, known, asked)
+            if choice.quality is not None:
+                own = labels_of(row.columns, choice.name, kinds)
+                others = None if known is None else labels_of(known, choice.name, kinds)
+                quality, more = judge_quality(row, result, real, choice, own, others, asked)
+                record = [one.model_copy(update={"quality": quality}) for one in record]
+                found += more
             attributes += record
             questions[row.name] += found
     repeated: list[RepeatedRecord] = []

@@ -193,6 +193,8 @@ class AttributeChoice(_Shorthand):
             put up with.
         amplification: How much more the attribute may hang on the label than in the real images,
             as a mean difference of shares.
+        quality: The greatest difference in KID between two kinds, each against the real images of
+            that kind, that is put up with.
     """
 
     name: str = Field(min_length=1)
@@ -205,6 +207,7 @@ class AttributeChoice(_Shorthand):
     ordinal: bool = False
     association: float | None = Field(default=None, gt=0, lt=1)
     amplification: float | None = Field(default=None, ge=0, lt=1)
+    quality: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _one_correction(self) -> Self:

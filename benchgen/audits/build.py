@@ -52,7 +52,13 @@ def html(document: AuditDocument) -> str:
             columns=words.COLUMNS,
             lines=[(check, words.cells(check)) for check in words.sorted_checks(document)],
             attributes=[
-                (record, *words.shares_table(record), words.about(record), bars(record))
+                (
+                    record,
+                    *words.shares_table(record),
+                    words.about(record),
+                    bars(record),
+                    words.quality_lines(record),
+                )
                 for record in document.attributes
             ],
             copies=_copies(document),

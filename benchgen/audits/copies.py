@@ -49,11 +49,9 @@ def _pairs(
     fields = result.document.fingerprints[record.fingerprint]
     reader = fields["extractor"]
     quantile = float(fields["metric"]["parameters"]["quantile"])
-    source, reference = result.document.source, result.document.reference
-    excluded = len(result.document.excluded)
-    rows = _features(source, reader, result.document.n + excluded)
-    train, test = (_features(one, reader, one.size or 0) for one in (training, reference))
-    pairs = copied_pairs(train, test, rows, quantile)
+    train, test = (_features(one, reader) for one in (training, result.document.reference))
+    assert record.extractor is not None
+    pairs = copied_pairs(train, test, result.features(record.extractor), quantile)
     indices = result.columns["index"].tolist()
     # Rows of features are those of the images that could be used, in order of index.
     fake = [indices[row] for row in pairs.fake[:_SHOWN].tolist()]
@@ -74,8 +72,8 @@ def _pairs(
     ]
 
 
-def _features(source: SourceRecord, reader: Mapping[str, Any], n: int) -> StoredFeatures:
-    return Store().entry(source.fingerprint, reader).features(n)
+def _features(source: SourceRecord, reader: Mapping[str, Any]) -> StoredFeatures:
+    return Store().entry(source.fingerprint, reader).features(source.size or 0)
 
 
 def _encoded(png: bytes, plain: bool) -> str:

@@ -52,6 +52,15 @@ class ShareRecord(Document):
     target: Finite | None = None
 
 
+class QualityRecord(Document):
+    """How far the images of one kind are from the real ones of that kind."""
+
+    kind: str
+    n: int = Field(description="Images, the same for all kinds.")
+    kid: Finite
+    interval: tuple[Finite, Finite] | None
+
+
 class AttributeRecord(Document):
     """The shares of one attribute in one generator's images."""
 
@@ -70,6 +79,7 @@ class AttributeRecord(Document):
     floors: dict[str, Finite] = Field(
         default_factory=dict, description="What a generator on target shows on average at this n."
     )
+    quality: list[QualityRecord] = Field(default_factory=list, description="Where asked for.")
     notes: list[str] = Field(default_factory=list)
 
 

@@ -126,6 +126,21 @@ def shares_table(record: AttributeRecord) -> tuple[tuple[str, ...], list[tuple[s
     return tuple(heads), [_share(share, corrected, target) for share in record.shares]
 
 
+def quality_lines(record: AttributeRecord) -> list[tuple[str, str, str]]:
+    """Kind, images and KID with its interval, in thousandths."""
+    return [
+        (
+            one.kind,
+            count(one.n),
+            _with_ends(
+                1000 * one.kid,
+                None if one.interval is None else (1000 * one.interval[0], 1000 * one.interval[1]),
+            ),
+        )
+        for one in record.quality
+    ]
+
+
 def about(record: AttributeRecord) -> str:
     """Where the readings come from, and how far to trust them."""
     told = [f"{count(record.n)} images, read from {record.labeler}"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from benchgen.features.store import StoredFeatures
     from benchgen.metrics.base import SquaredDistance
     from benchgen.stats.estimates import Estimate, Influence
 
@@ -44,6 +45,27 @@ class Result:
     def reference_columns(self) -> pd.DataFrame:
         """One line per reference image: index and its influence on each metric."""
         return self._parquet(self._reference_file)
+
+    def features(self, extractor: str) -> StoredFeatures:
+        """The feature rows of the images that could be used, from the feature store.
+
+        Reading them raises StoreError if the store does not have them (any more).
+
+        Args:
+            extractor: Its label in the suite.
+
+        Raises:
+            UsageError: If the row was not read by it.
+        """
+        from benchgen.features.store import Store
+
+        keys = self.document.features
+        if extractor not in keys:
+            raise UsageError(
+                f"{self.name} has no features of {extractor}; it has: {', '.join(keys) or 'none'}"
+            )
+        n = self.document.n + len(self.document.excluded)
+        return Store().find(keys[extractor]).features(n)
 
     def pictures(self, indices: Sequence[int]) -> dict[int, bytes]:
         """Small pictures of these images; as ``stored_pictures``."""

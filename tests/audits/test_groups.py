@@ -1,0 +1,74 @@
+"""Quality by kind: one that is worse is found, and rare ones do not look worse."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchgen.audits.attributes import Row
+from benchgen.audits.documents import CheckRecord, QualityRecord
+from benchgen.audits.groups import judge_quality
+from benchgen.audits.labels import Columns, Labels
+from benchgen.audits.questions import decide
+from benchgen.metrics.base import TensorFeatures
+from benchgen.suite import AttributeChoice, AuditChoice
+
+KINDS = ("a", "b", "c")
+
+
+def side(counts: list[int], seed: int, worse: float = 0.0) -> tuple[Any, Labels]:
+    """A result with 8 features an image, and its kinds; kind c is moved by ``worse``."""
+    random = np.random.default_rng(seed)
+    values = np.repeat(np.arange(3), counts)
+    rows = random.normal(size=(len(values), 8)) + values[:, None]
+    rows[values == 2] += worse
+    features = TensorFeatures(torch.from_numpy(rows).float())
+    result = SimpleNamespace(
+        document=SimpleNamespace(features={"net": "key"}), features=lambda _: features
+    )
+    return result, Labels(KINDS, values, "the run")
+
+
+def judged(
+    counts: list[int], worse: float = 0.0, quality: float | None = 0.05
+) -> tuple[list[QualityRecord], list[CheckRecord]]:
+    result, labels = side(counts, 0, worse)
+    real, real_labels = side([150, 150, 150], 1)
+    row = Row(Columns("gan", pd.DataFrame(), {}), None)
+    choice = AttributeChoice(name="kind", quality=quality)
+    asked = AuditChoice()
+    records, questions = judge_quality(row, result, real, choice, labels, real_labels, asked)
+    return records, decide(questions, asked.alpha)
+
+
+def test_the_worse_kind_is_named() -> None:
+    records, [check] = judged([150, 150, 150], worse=1.0)
+    assert check.verdict == "fail"
+    assert check.effect.startswith("KID of c less that of")
+    assert "p = 0.001" in check.reason
+    assert [record.n for record in records] == [150] * 3
+    assert max(records, key=lambda record: record.kid).kind == "c"
+
+
+def test_equal_kinds_pass_and_rare_ones_do_not_look_worse() -> None:
+    records, [check] = judged([150, 150, 40], quality=20.0)
+    assert check.verdict == "pass"
+    assert [record.n for record in records] == [40] * 3
+    assert judged([100, 100, 40], quality=0.0)[1][0].verdict == "inconclusive"
+
+
+def test_too_few_are_insufficient_and_named() -> None:
+    records, [check] = judged([150, 150, 10])
+    assert {record.kind for record in records} == {"a", "b"}
+    assert "too few images of c" in check.reason
+    records, [check] = judged([150, 10, 10])
+    assert check.verdict == "insufficient"
+    assert records == []
+
+
+def test_nothing_is_asked_unless_declared() -> None:
+    assert judged([150, 150, 150], quality=None) == ([], [])
