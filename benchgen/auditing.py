@@ -163,8 +163,8 @@ def _kinds(choice: AttributeChoice, rows: Sequence[Row], real: Columns | None) -
     if choice.truth is not None:
         told = [truth_of(choice.truth, choice.name, one) for one in columns]
         columns = [one for one in columns if one.has(choice.name)] + told
-    if choice.target == "reference" and real is not None:
-        columns.append(real)
+    if real is not None and real.has(choice.name):
+        columns.append(real)  # what the generator never makes is a kind too
     return kinds_of(columns, choice.name)
 
 

@@ -185,7 +185,8 @@ class AttributeChoice(_Shorthand):
         distance: The greatest distance (total variation) from the target that is put up with.
         parity: The least ratio of any kind's share to that of another that is put up with.
         calibration: A CSV with the columns ``true`` and ``read``: what the labeler of this
-            attribute reads in images whose kind is known. Shares are corrected with it.
+            attribute reads in images whose kind is known; "reference": in the real images, where
+            their source knows it. Shares are corrected with it.
         truth: A CSV with the columns ``file`` and this attribute's name: what a person sees in a
             random few of the images of each generator. Shares are corrected with it.
         ordinal: Whether ``kinds`` are in an order.

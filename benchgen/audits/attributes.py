@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 
 from benchgen.audits.documents import AttributeRecord, CheckRecord, ShareRecord
-from benchgen.audits.labels import JOINT, Columns, Labels, labels_of, read_confusion, truth_of
+from benchgen.audits.labels import (
+    JOINT,
+    Columns,
+    Labels,
+    confusion_on,
+    labels_of,
+    read_confusion,
+    truth_of,
+)
 from benchgen.audits.questions import Question, images_needed, settled
 from benchgen.errors import MetricError, UsageError
 from benchgen.report.numbers import significant
@@ -86,7 +94,7 @@ def judge_attribute(
     read = None
     if known.any():
         read = read_shares(labels.values[known], kinds, clusters=clusters)
-    shares, correction, confusion, notes = _corrected(row, choice, labels, read)
+    shares, correction, confusion, notes = _corrected(row, choice, labels, read, real)
     record = AttributeRecord(
         generator=row.name,
         attribute=choice.name,
@@ -153,12 +161,15 @@ def target_of(
 
 
 def _corrected(
-    row: Row, choice: AttributeChoice, labels: Labels, read: Shares | None
+    row: Row, choice: AttributeChoice, labels: Labels, read: Shares | None, real: Columns | None
 ) -> tuple[Shares | None, Any, Confusion | None, list[str]]:
     """The shares to judge by, how they were corrected, and by what."""
     everything = np.ones(len(labels.values), dtype=bool)
     if choice.calibration is not None:
-        confusion = read_confusion(choice.calibration, labels.kinds)
+        if choice.calibration == "reference":
+            confusion = confusion_on(real, choice.name, labels.kinds)
+        else:
+            confusion = read_confusion(choice.calibration, labels.kinds)
         if read is None:
             return None, "calibration", confusion, []
         clusters = row.cluster_labels(everything)

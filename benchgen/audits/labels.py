@@ -251,6 +251,24 @@ def read_confusion(path: str | Path, kinds: Sequence[str]) -> Confusion:
     return Confusion.of(np.array(true), np.array(read), tuple(kinds))
 
 
+def confusion_on(real: Columns | None, attribute: str, kinds: Sequence[str]) -> Confusion:
+    """What the run's labeler reads in real images whose kind their source knows.
+
+    Raises:
+        UsageError: The real images lack either column.
+        MetricError: A kind never occurs.
+    """
+    known = [] if real is None else [str(name) for name in real.frame.columns]
+    readings = [name for name in known if name.startswith(f"{attribute}@")]
+    if real is None or attribute not in known or len(readings) != 1:
+        raise UsageError(
+            f"calibration = 'reference' needs real images whose source knows {attribute}, and one "
+            f"measure that reads it; the columns of these are: {', '.join(known) or 'none'}"
+        )
+    true, read = (labels_of(real, name, kinds) for name in (attribute, readings[0]))
+    return Confusion.of(true.values[true.known], read.values[true.known], tuple(kinds))
+
+
 def _read(values: Iterable[str | None]) -> list[str | None]:
     return [None if value is None or value.strip() in _UNREAD else value for value in values]
 

@@ -68,7 +68,11 @@ class Shares:
 
     @cached_property
     def covariance(self) -> tuple[np.ndarray, float | None]:
-        """Covariance ``[K, K]`` of the shares, and its degrees of freedom (None: many)."""
+        """Covariance ``[K, K]`` of the shares, and its degrees of freedom (None: many).
+
+        A kind that is never seen has no influence; its variance is that of a share of one in two
+        more images than there are.
+        """
         labels = None
         if self.clusters is not None:
             labels = cluster_indices(self.clusters, self.n, "clusters")
@@ -78,14 +82,15 @@ class Shares:
         kinds = len(self.names)
         found = np.zeros((kinds, kinds))
         for i, j in combinations_with_replacement(range(kinds), 2):
-            both, apart = (
-                sum(
-                    variance_of_mean(side[:, i] + sign * side[:, j], by).variance
-                    for side, by in sides
-                )
-                for sign in (1, -1)
-            )
-            found[i, j] = found[j, i] = (both - apart) / 4
+            for side, by in sides:
+                sums, differences = side[:, i] + side[:, j], side[:, i] - side[:, j]
+                more = variance_of_mean(sums, by).variance
+                less = variance_of_mean(differences, by).variance
+                found[i, j] += (more - less) / 4
+            found[j, i] = found[i, j]
+        units = self.n if labels is None else int(labels.max()) + 1
+        least = (units + 1) / (units + 2) ** 2 / units
+        np.fill_diagonal(found, np.maximum(found.diagonal(), least))
         degrees = None if labels is None else variance_of_mean(self.influence[:, 0], labels).degrees
         return found, degrees
 

@@ -7,7 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchgen.audits.labels import Columns, columns_of, kinds_of, labels_of, read_confusion
+from benchgen.audits.labels import (
+    Columns,
+    columns_of,
+    confusion_on,
+    kinds_of,
+    labels_of,
+    read_confusion,
+)
 from benchgen.errors import BenchgenError, ImageError, MetricError, UsageError
 from benchgen.images.table import read_table
 
@@ -108,6 +115,22 @@ def test_calibrations_that_do_not_fit_are_refused(tmp_path: Path, text: str, tol
         read_confusion(path, ("a", "b"))
     with pytest.raises(BenchgenError, match="cannot be read"):
         read_confusion(tmp_path / "none.csv", ("a", "b"))
+
+
+def test_real_images_whose_source_knows_the_kind_calibrate() -> None:
+    real = pd.DataFrame(
+        {
+            "name": list("wxyz"),
+            "tone": ["dark", "dark", "light", None],
+            "tone@net": ["dark", "light", None, "dark"],
+        }
+    )
+    found = confusion_on(Columns("real", real, {}), "tone", ("dark", "light"))
+    assert found.counts.tolist() == [[1, 1, 0], [0, 0, 1]]
+    with pytest.raises(UsageError, match="whose source knows shape"):
+        confusion_on(Columns("real", real, {}), "shape", ("dark", "light"))
+    with pytest.raises(UsageError, match="the columns of these are: none"):
+        confusion_on(None, "tone", ("dark", "light"))
 
 
 def test_a_calibration_counts_what_is_read(tmp_path: Path) -> None:

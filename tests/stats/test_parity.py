@@ -66,6 +66,17 @@ def test_a_kind_that_is_dropped_fails() -> None:
     assert found.worst.kind == "c"
 
 
+def test_a_kind_that_is_never_read_is_not_surely_absent() -> None:
+    perfect = Confusion(
+        ("a", "b", "c"), np.hstack([50 * np.eye(3, dtype=int), np.zeros((3, 1), int)])
+    )
+    shares = corrected_shares(np.repeat([0, 1], [100, 100]), perfect)
+    found = ratio(shares, 2, 0)
+    assert found.value == 0
+    assert found.upper is not None
+    assert 0.01 < found.upper < 0.1
+
+
 def test_correction_brings_its_own_error() -> None:
     labels = np.repeat([0, 1], [400, 600])
     counts = np.array([[18, 2, 0], [2, 18, 0]])
