@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import hypot
 from typing import Any
 
 import numpy as np
@@ -205,6 +205,9 @@ def judge_repeats(row: Row, found: Repeats | None, asked: AuditChoice) -> list[Q
     if asked.duplicates is None:
         return [Question(record)]
     limit = asked.duplicates
+    if count == 0 and limit > 0:
+        needed = math.ceil(math.log(asked.alpha) / math.log1p(-limit))
+        record = record.model_copy(update={"needed": needed})
     kept = float(stats.binom.sf(count - 1, n, limit)) if count else 1.0
     return [Question(record, kept, float(stats.binom.cdf(count, n, limit)))]
 
@@ -271,7 +274,7 @@ def _resolved(
     apart = replace(
         now,
         value=now.value - factor * best.value,
-        stderr=None if now.stderr is None else hypot(now.stderr, factor * best.stderr),
+        stderr=None if now.stderr is None else math.hypot(now.stderr, factor * best.stderr),
         law=None,
     )
     return apart, 0.0, f" = {significant(factor * best.value, 3)}"

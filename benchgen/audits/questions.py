@@ -57,10 +57,21 @@ def decide(questions: Sequence[Question], alpha: float) -> list[CheckRecord]:
             "verdict": verdict,
             "p": question.p_kept,
             "p_adjusted": p,
-            "needed": question.record.needed if verdict == "inconclusive" else None,
+            "needed": _needed(question, len(asked), alpha) if verdict == "inconclusive" else None,
         }
         found.append(question.record.model_copy(update=changes))
     return found
+
+
+def _needed(question: Question, asked: int, alpha: float) -> int | None:
+    """Images that would decide; more where "fail" is near, which is adjusted for all questions."""
+    needed, record = question.record.needed, question.record
+    if needed is None or record.n is None:
+        return None
+    if (question.p_kept or 0.0) < (question.p_broken or 0.0):
+        strict, plain = (float(stats.norm.isf(level)) for level in (alpha / asked, alpha))
+        needed = math.ceil(needed * (strict / plain) ** 2)
+    return max(record.n + 1, needed)
 
 
 def images_needed(away: float, stderr: float | None, n: int, alpha: float) -> int | None:
@@ -71,4 +82,4 @@ def images_needed(away: float, stderr: float | None, n: int, alpha: float) -> in
     if not stderr or away == 0:
         return None
     needed = n * (float(stats.norm.isf(alpha)) * stderr / away) ** 2
-    return None if needed > _MOST_IMAGES else max(n + 1, math.ceil(needed))
+    return None if needed > _MOST_IMAGES else math.ceil(needed)

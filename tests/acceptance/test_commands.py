@@ -45,7 +45,7 @@ def test_help_is_quick() -> None:
     assert min(took) < 0.5
 
 
-MODELS = ("gan", "diffusion", "transformer", "vae", "ppca")
+MODELS = ("gan", "diffusion", "pixelcnn", "transformer", "vae", "ppca")
 
 
 def test_the_main_job(benchgen_command: Command, tmp_path: Path) -> None:

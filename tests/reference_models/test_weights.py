@@ -26,6 +26,7 @@ MODELS = [path for path in FILES if path.stem != "shapes-net"]
 SHIPPED = {
     "mnist-diffusion",
     "mnist-gan",
+    "mnist-pixelcnn",
     "mnist-ppca",
     "mnist-transformer",
     "mnist-vae",
