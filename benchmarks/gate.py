@@ -50,7 +50,7 @@ REAL = 1000
 ALLOWED = 0.065
 WORKERS = 2
 _BATCH = 500
-_BLURRED = 0.25
+_BLURRED = 0.5
 """Share of images that the worse model blurs."""
 
 Draw = Callable[[np.random.Generator, int], tuple[Tensor, Tensor, bool]]
@@ -80,11 +80,11 @@ def pools(count: int) -> tuple[Tensor, Tensor, Tensor]:
     [reader] = load_readers(plugins, "extractor", [Chosen(id="digits")], "cpu")
     registered = plugins.find("generator", "benchgen/mnist-gan")
     source = GeneratedSource(registered, {}, seed=0)
-    kernel = torch.tensor([1.0, 2.0, 1.0])
-    kernel = (kernel[:, None] * kernel / 16).expand(3, 1, 3, 3)
+    line = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    kernel = (line[:, None] * line).expand(3, 1, 5, 5)
     sharp, blurred = [], []
     for batch in source.read(range(count), _BATCH):
-        soft = F.conv2d(batch.images.float(), kernel, padding=1, groups=3).round().to(torch.uint8)
+        soft = F.conv2d(batch.images.float(), kernel, padding=2, groups=3).round().to(torch.uint8)
         sharp.append(reader.read(batch.images).features)
         blurred.append(reader.read(soft).features)
     digits = load_digits("reference")
@@ -207,8 +207,8 @@ NULL: dict[str, Draw] = {
     "new seeds": _new_seeds,
 }
 AT_MARGIN: dict[str, Draw] = {
-    "same seeds, a quarter blurred": _worse(True),
-    "new seeds, a quarter blurred": _worse(False),
+    "same seeds, half of the images blurred": _worse(True),
+    "new seeds, half of the images blurred": _worse(False),
 }
 _POOL = 40_000
 
@@ -276,6 +276,7 @@ def main() -> int:
             for place, looks in enumerate((len(SIZES), 1)):
                 rows.append(_row(situation, looks, "degraded", [one[place] for one in found]))
                 print(_line(rows[-1]), flush=True)
+            _write(given.out, rows, time.perf_counter() - begun)
         for situation in AT_MARGIN:
             jobs = [(situation, r) for r in range(max(1, given.repetitions // 2))]
             harms = list(workers.map(_harms, jobs, chunksize=8))
@@ -285,13 +286,7 @@ def main() -> int:
             for place, looks in enumerate((len(SIZES), 1)):
                 rows.append(_row(situation, looks, "unchanged", [one[place] for one in found]))
                 print(_line(rows[-1]), flush=True)
-    seconds = time.perf_counter() - begun
-    failures = [
-        f"{row.situation}, {row.looks} look(s): {row.wrong:.1%} falsely {row.claim}"
-        for row in rows
-        if row.wrong > ALLOWED
-    ]
-    _write(given.out, rows, failures, seconds)
+    failures = _write(given.out, rows, time.perf_counter() - begun)
     print("\n".join(failures))
     return int(bool(failures))
 
@@ -315,7 +310,13 @@ def _line(row: Row) -> str:
     )
 
 
-def _write(out: Path, rows: list[Row], failures: list[str], seconds: float) -> None:
+def _write(out: Path, rows: list[Row], seconds: float) -> list[str]:
+    """Write what there is; return the claims that do not hold."""
+    failures = [
+        f"{row.situation}, {row.looks} look(s): {row.wrong:.1%} falsely {row.claim}"
+        for row in rows
+        if row.wrong > ALLOWED
+    ]
     document = {
         "sizes": SIZES,
         "pool": _POOL,
@@ -345,6 +346,7 @@ def _write(out: Path, rows: list[Row], failures: list[str], seconds: float) -> N
         *(f"- {failure}" for failure in failures),
     ]
     out.with_suffix(".md").write_text("\n".join(told).rstrip() + "\n")
+    return failures
 
 
 if __name__ == "__main__":
