@@ -20,7 +20,9 @@ SIZES = (100, 200, 400)
 KEY: Key = ("error", "net")
 
 
-def metric(name: str = "error", direction: str = "lower", unit: str = "") -> MetricRecord:
+def metric(
+    name: str = "error", direction: str = "lower", unit: str = "", grows: bool = False
+) -> MetricRecord:
     return MetricRecord.model_validate(
         {
             "id": name,
@@ -28,7 +30,7 @@ def metric(name: str = "error", direction: str = "lower", unit: str = "") -> Met
             "direction": direction,
             "unit": unit,
             "scale": 1.0,
-            "depends_on_n": False,
+            "depends_on_n": grows,
             "population": False,
             "reads": "",
         }
@@ -73,10 +75,11 @@ class Made:
 
 
 def judged(
-    before: Made, now: Made, direction: str = "lower", **asked: object
+    before: Made, now: Made, direction: str = "lower", *, grows: bool = False, **asked: object
 ) -> dict[str, CheckRecord]:
     chosen = GateChoice.model_validate({"margins": {"error": 0.1}, "class_shares": 0} | asked)
-    judge = Judge(chosen, {KEY: metric(direction=direction)}, {"g": before})
+    asking = {KEY: metric(direction=direction, grows=grows)}
+    judge = Judge(chosen, asking, {"g": before})
     for place in range(len(SIZES)):
         judge.look("g", place, now.snapshot(place))
         if not judge.open("g"):
@@ -107,6 +110,20 @@ def test_direction_decides_what_is_harm(values: np.ndarray) -> None:
 def test_within_the_margin_is_unchanged(values: np.ndarray) -> None:
     little = Made(values + 0.02 + 0.05 * np.sin(values * 50))
     assert judged(Made(values), little)["error@net"].verdict == "unchanged"
+
+
+def test_what_grows_with_images_is_within_its_margin_at_the_budget_alone(
+    values: np.ndarray,
+) -> None:
+    slightly = Made(values + np.random.default_rng(1).normal(0, 0.01, SIZES[-1]))
+    plain = judged(Made(values), slightly, "higher")["error@net"]
+    assert (plain.verdict, plain.n) == ("unchanged", SIZES[0])
+    grown = judged(Made(values), slightly, "higher", grows=True)["error@net"]
+    assert (grown.verdict, grown.n) == ("unchanged", SIZES[-1])
+    same = judged(Made(values), Made(values), "higher", grows=True)["error@net"]
+    assert (same.verdict, same.n) == ("unchanged", SIZES[0])
+    harmed = judged(Made(values), Made(values - 1.0), "higher", grows=True)["error@net"]
+    assert (harmed.verdict, harmed.n) == ("degraded", SIZES[0])
 
 
 def test_no_change_at_all_is_unchanged_even_without_a_margin(values: np.ndarray) -> None:
