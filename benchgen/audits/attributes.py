@@ -24,7 +24,7 @@ from benchgen.errors import MetricError, UsageError
 from benchgen.report.numbers import significant
 from benchgen.stats.association import amplification, dependence
 from benchgen.stats.limits import p_at_least, p_at_most
-from benchgen.stats.parity import distances, p_distance, parity
+from benchgen.stats.parity import Distances, distances, p_distance, parity
 from benchgen.stats.shares import (
     UNKNOWN,
     Confusion,
@@ -121,7 +121,7 @@ def judge_attribute(
         record = record.model_copy(
             update={"distances": dict(measured.values), "floors": dict(measured.floors)}
         )
-        questions.append(_distance(row, choice, shares, target, asked))
+        questions.append(_distance(row, choice, shares, target, measured, asked))
     if choice.parity is not None:
         questions.append(_parity(row, choice, shares, asked))
     questions += _dependences(row, choice, labels, asked)
@@ -219,9 +219,13 @@ def _check(row: Row, text: str) -> CheckRecord:
 
 
 def _distance(
-    row: Row, choice: AttributeChoice, shares: Shares, target: np.ndarray, asked: AuditChoice
+    row: Row,
+    choice: AttributeChoice,
+    shares: Shares,
+    target: np.ndarray,
+    found: Distances,
+    asked: AuditChoice,
 ) -> Question:
-    found = distances(shares, target, ordinal=choice.ordinal, alpha=asked.alpha)
     value, floor = found.values["tv"], found.floors["tv"]
     record = _check(row, f"shares of {choice.name} on target").model_copy(
         update={
