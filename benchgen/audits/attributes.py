@@ -111,8 +111,10 @@ def judge_attribute(
         empty = [kind for kind, value in zip(kinds, read.values, strict=True) if value == 0]
         if empty:
             record = record.model_copy(update={"notes": [*notes, f"none seen: {'; '.join(empty)}"]})
-    if shares is None or shares.n < asked.least:
-        found = 0 if shares is None else shares.n
+    found = int(known.sum())
+    if shares is not None and shares.labelled is not None:
+        found = int(shares.labelled.sum())
+    if shares is None or found < asked.least:
         reason = f"{found} images were read; fewer than {asked.least} say nothing"
         return record, [settled(one, "insufficient", reason) for one in _blank(row, choice)]
     questions = []

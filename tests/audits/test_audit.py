@@ -102,6 +102,15 @@ def test_people_alone_may_have_looked(squares: MakeRun, tmp_path: Path) -> None:
     assert found.checks[0].verdict == "fail"
 
 
+def test_the_truth_of_very_few_is_insufficient(squares: MakeRun, tmp_path: Path) -> None:
+    made = squares(UNFAIR)
+    lines = [f"{i:03d}.png,{'red' if i < 60 else 'blue'}" for i in range(0, 90, 9)]
+    (tmp_path / "truth.csv").write_text("\n".join(["file,colour", *lines]) + "\n")
+    found = audit(made, asked(attributes=[{**PARITY, "truth": "truth.csv"}]))
+    assert [check.verdict for check in found.checks[:2]] == ["insufficient", "insufficient"]
+    assert "10 images were read" in found.checks[0].reason
+
+
 def test_a_page_to_label_a_few(squares: MakeRun, tmp_path: Path) -> None:
     made = squares(UNFAIR)
     ask = {"attribute": "tone", "generator": None, "seed": 1, "out": tmp_path / "label.html"}
