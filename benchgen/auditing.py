@@ -20,7 +20,7 @@ from benchgen.audits.documents import (
     CopyRecord,
     RepeatedRecord,
 )
-from benchgen.audits.groups import judge_quality
+from benchgen.audits.groups import judge_kinds
 from benchgen.audits.labels import Columns, columns_of, kinds_of, labels_of, truth_of
 from benchgen.audits.limits import (
     judge_column,
@@ -99,11 +99,11 @@ def audit(
         for result in fine:
             row = rows[result.name]
             record, found = _attribute(row, choice, kinds, target, known, asked)
-            if choice.quality is not None:
+            if choice.quality is not None or choice.diversity is not None:
                 own = labels_of(row.columns, choice.name, kinds)
                 others = None if known is None else labels_of(known, choice.name, kinds)
-                quality, more = judge_quality(row, result, real, choice, own, others, asked)
-                record = [one.model_copy(update={"quality": quality}) for one in record]
+                by_kind, more = judge_kinds(row, result, real, choice, own, others, asked)
+                record = [one.model_copy(update={"kinds": by_kind}) for one in record]
                 found += more
             attributes += record
             questions[row.name] += found

@@ -196,6 +196,8 @@ class AttributeChoice(_Shorthand):
             as a mean difference of shares.
         quality: The greatest difference in KID between two kinds, each against the real images of
             that kind, that is put up with.
+        diversity: The least Vendi score of the images of any kind, as a share of that of as many
+            real images of that kind.
     """
 
     name: str = Field(min_length=1)
@@ -209,6 +211,7 @@ class AttributeChoice(_Shorthand):
     association: float | None = Field(default=None, gt=0, lt=1)
     amplification: float | None = Field(default=None, ge=0, lt=1)
     quality: float | None = Field(default=None, ge=0)
+    diversity: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _one_correction(self) -> Self:

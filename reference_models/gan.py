@@ -3,7 +3,8 @@
 Papers: Goodfellow et al. 2014 (the game); Radford et al. 2016 (DCGAN); Lim and Ye 2017 (the hinge
 loss); Miyato et al. 2018 (spectral normalisation); Miyato and Koyama 2018 (the projection
 discriminator); Heusel et al. 2017 (two learning rates); Yazıcı et al. 2019 (the moving average of
-the generator).
+the generator); Salimans et al. 2016 and Karras et al. 2018 (the discriminator is told how images
+differ).
 """
 
 import math
@@ -90,10 +91,17 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """An image and a label to a realness score; spectrally normalised throughout."""
+    """An image and a label to a realness score; spectrally normalised throughout.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        config: The architecture.
+        spread: Whether images are judged also by how the features of those of one class differ
+            within the batch, so that a generator of few images a class is found out.
+    """
+
+    def __init__(self, config: Config, *, spread: bool = False) -> None:
         super().__init__()
+        self.spread = spread
         channels, high, wide = config.shape
         width = config.discriminator_width
         self.layers = nn.Sequential(
@@ -106,15 +114,38 @@ class Discriminator(nn.Module):
             nn.Flatten(),
         )
         features = 6 * width * (high // 8) * (wide // 8)
-        self.score = spectral_norm(nn.Linear(features, 1))
+        self.score = spectral_norm(nn.Linear(features * (2 if spread else 1), 1))
         self.label_directions = spectral_norm(nn.Embedding(config.classes + 1, features))
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Scores float32 [B], higher for what looks real, of images [B, C, H, W] in [0, 1]."""
+    def forward(self, images: Tensor, labels: Tensor, parts: int = 1) -> Tensor:
+        """Scores float32 [B], higher for what looks real, of images [B, C, H, W] in [0, 1].
+
+        Args:
+            images: of ``parts`` equal parts, each all real or all made.
+            labels: classes, int64 [B].
+            parts: as many; how images differ is seen within each.
+        """
         features = self.layers(images * 2 - 1)
         projection = (features * self.label_directions(labels)).sum(dim=1)
+        if self.spread:
+            each = zip(features.chunk(parts), labels.chunk(parts), strict=True)
+            spread = torch.cat([deviation_in_class(*part) for part in each])
+            features = torch.cat([features, spread.to(features.dtype)], dim=1)
         scores: Tensor = self.score(features)[:, 0] + projection
         return scores.float()
+
+
+def deviation_in_class(features: Tensor, labels: Tensor) -> Tensor:
+    """The standard deviation of each feature among the rows of one's label, float32 [B, D].
+
+    A label with a single row gets 0.01, where the root is steep enough.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        features = features.float()
+        same = (labels[:, None] == labels).float()
+        same = same / same.sum(dim=1, keepdim=True)
+        variance = same @ (features - same @ features).square()
+        return (variance + 1e-4).sqrt()
 
 
 class GANRecipe(AveragedRecipe):
@@ -125,6 +156,7 @@ class GANRecipe(AveragedRecipe):
     Args:
         config: The architecture.
         label_dropout: Share of labels replaced by "any class", in the real and the made images.
+        spread: Whether the discriminator sees how the images of a class differ.
         average_decay: Of the moving average of the generator.
     """
 
@@ -139,11 +171,12 @@ class GANRecipe(AveragedRecipe):
         generator_learning_rate: float = 3e-4,
         discriminator_learning_rate: float = 3e-4,
         label_dropout: float = 0.1,
+        spread: bool = False,
         average_decay: float = 0.999,
     ) -> None:
         super().__init__(Generator(config), average_decay)
         self.config = config
-        self.discriminator = Discriminator(config)
+        self.discriminator = Discriminator(config, spread=spread)
         self.label_dropout = label_dropout
         self.learning_rates = (discriminator_learning_rate, generator_learning_rate)
         self.optimizers = [
@@ -166,7 +199,8 @@ class GANRecipe(AveragedRecipe):
         with self.autocast():
             with torch.no_grad():
                 fakes = self.network(self._noise(images), labels)
-            scores = self.discriminator(torch.cat([images, fakes]), torch.cat([labels, labels]))
+            both, told = torch.cat([images, fakes]), torch.cat([labels, labels])
+            scores = self.discriminator(both, told, parts=2)
             real, fake = scores.chunk(2)
             discriminator_loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
         optimize(discriminator, discriminator_loss)

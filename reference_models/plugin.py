@@ -152,6 +152,7 @@ gan = Family(
         "generator_learning_rate": _RATE,
         "discriminator_learning_rate": _RATE,
         "label_dropout": _SHARE,
+        "spread": {"type": "boolean"},
         "average_decay": _SHARE,
     },
 )

@@ -57,7 +57,7 @@ def html(document: AuditDocument) -> str:
                     *words.shares_table(record),
                     words.about(record),
                     bars(record),
-                    words.quality_lines(record),
+                    words.kinds_table(record) if record.kinds else None,
                 )
                 for record in document.attributes
             ],

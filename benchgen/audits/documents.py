@@ -52,13 +52,20 @@ class ShareRecord(Document):
     target: Finite | None = None
 
 
-class QualityRecord(Document):
-    """How far the images of one kind are from the real ones of that kind."""
+class ValueRecord(Document):
+    """A metric of the images of one kind."""
+
+    name: str
+    value: Finite
+    interval: tuple[Finite, Finite] | None
+
+
+class KindRecord(Document):
+    """How good and diverse the images of one kind are, beside the real ones of that kind."""
 
     kind: str
     n: int = Field(description="Images, the same for all kinds.")
-    kid: Finite
-    interval: tuple[Finite, Finite] | None
+    values: list[ValueRecord]
 
 
 class AttributeRecord(Document):
@@ -79,7 +86,9 @@ class AttributeRecord(Document):
     floors: dict[str, Finite] = Field(
         default_factory=dict, description="What a generator on target shows on average at this n."
     )
-    quality: list[QualityRecord] = Field(default_factory=list, description="Where asked for.")
+    kinds: list[KindRecord] = Field(
+        default_factory=list, description="Where quality or diversity is asked for."
+    )
     notes: list[str] = Field(default_factory=list)
 
 

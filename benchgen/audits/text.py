@@ -23,9 +23,9 @@ def markdown(document: AuditDocument) -> str:
         parts.append(f"### {escaped(record.generator)}: {escaped(record.attribute)}")
         parts.append(_table(heads, [[escaped(cell) for cell in line] for line in shares]))
         parts.append(escaped(words.about(record)))
-        if record.quality:
-            lines = [[escaped(cell) for cell in line] for line in words.quality_lines(record)]
-            parts.append(_table(("kind", "images", "KID × 1000 [95 %]"), lines))
+        if record.kinds:
+            heads, kinds = words.kinds_table(record)
+            parts.append(_table(heads, [[escaped(cell) for cell in line] for line in kinds]))
     for pair in document.copies:
         parts.append(
             f"- {escaped(pair.generator)}: image {pair.index} looks like training image "

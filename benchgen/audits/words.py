@@ -12,6 +12,7 @@ from benchgen.audits.documents import (
     CheckRecord,
     Interval,
     ShareRecord,
+    ValueRecord,
     Word,
 )
 from benchgen.report.numbers import UNDEFINED, count, decimals, fixed, significant
@@ -126,19 +127,26 @@ def shares_table(record: AttributeRecord) -> tuple[tuple[str, ...], list[tuple[s
     return tuple(heads), [_share(share, corrected, target) for share in record.shares]
 
 
-def quality_lines(record: AttributeRecord) -> list[tuple[str, str, str]]:
-    """Kind, images and KID with its interval, in thousandths."""
-    return [
-        (
-            one.kind,
-            count(one.n),
-            _with_ends(
-                1000 * one.kid,
-                None if one.interval is None else (1000 * one.interval[0], 1000 * one.interval[1]),
-            ),
-        )
-        for one in record.quality
-    ]
+def kinds_table(record: AttributeRecord) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headings and lines of how good and diverse the images of each kind are."""
+    names = list(dict.fromkeys(value.name for kind in record.kinds for value in kind.values))
+    lines = []
+    for kind in record.kinds:
+        values = {value.name: value for value in kind.values}
+        cells = [_scaled(values[name]) if name in values else UNDEFINED for name in names]
+        lines.append((kind.kind, count(kind.n), *cells))
+    heads = [_HEADS.get(name, name.capitalize()) for name in names]
+    return ("kind", "images", *(f"{head} [95 %]" for head in heads)), lines
+
+
+_HEADS = {"kid": "KID × 1000", "fid": "FID"}
+
+
+def _scaled(value: ValueRecord) -> str:
+    factor = 1000 if value.name == "kid" else 1
+    ends = value.interval
+    scaled = None if ends is None else (factor * ends[0], factor * ends[1])
+    return _with_ends(factor * value.value, scaled)
 
 
 def about(record: AttributeRecord) -> str:
