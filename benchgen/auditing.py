@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 
 from benchgen.audits.attributes import Row, judge_attribute, target_of
 from benchgen.audits.build import write_audit
-from benchgen.audits.copies import copies
+from benchgen.audits.copies import copies, repeated
 from benchgen.audits.documents import (
     AttributeRecord,
     AuditDocument,
@@ -32,13 +33,11 @@ from benchgen.audits.limits import (
 from benchgen.audits.questions import Question, decide, settled
 from benchgen.errors import MetricError, StoreError, UsageError
 from benchgen.hashing import digest
-from benchgen.images.table import read_table
+from benchgen.images.table import Table, read_table
 from benchgen.runs.directory import Result, Run
 from benchgen.runs.records import now
 from benchgen.suite import AttributeChoice, AuditChoice, Suite
 from benchgen.version import __version__
-
-_SHOWN_GROUPS = 6
 
 
 def audit(
@@ -73,66 +72,24 @@ def audit(
     made = [r for r in opened.results.values() if r.document.row == "generator"]
     if not made:
         raise UsageError(f"{opened.directory} has no generator to audit")
-    table = None if asked.labels is None else read_table(asked.labels)
-    fine = [result for result in made if result.document.error is None]
-    rows = {
-        result.name: Row(
-            columns_of(result.name, result.columns, table, alone=len(made) == 1),
-            result.document.clusters,
-        )
-        for result in fine
-    }
-    real = next(
-        (
-            r
-            for r in opened.results.values()
-            if r.document.row == "real" and r.document.error is None
-        ),
-        None,
-    )
-    known = None if real is None else Columns(real.name, real.columns, {})
-    attributes: list[AttributeRecord] = []
-    questions: dict[str, list[Question]] = {result.name: [] for result in made}
-    for choice in asked.attributes:
-        kinds = _kinds(choice, list(rows.values()), known)
-        target = target_of(choice, kinds, known)
-        for result in fine:
-            row = rows[result.name]
-            record, found = _attribute(row, choice, kinds, target, known, asked)
-            if choice.quality is not None or choice.diversity is not None:
-                own = labels_of(row.columns, choice.name, kinds)
-                others = None if known is None else labels_of(known, choice.name, kinds)
-                by_kind, more = judge_kinds(row, result, real, choice, own, others, asked)
-                record = [one.model_copy(update={"kinds": by_kind}) for one in record]
-                found += more
-            attributes += record
-            questions[row.name] += found
-    repeated: list[RepeatedRecord] = []
-    copied: list[CopyRecord] = []
-    messages: list[str] = []
-    for result in fine:
-        row = rows[result.name]
-        questions[row.name] += _limits(row, result, real, asked)
-        groups = repeats(result.columns)
-        questions[row.name] += judge_repeats(row, groups, asked)
-        repeated += _repeated(row, [] if groups is None else groups.exact)
-        try:
-            copied += copies(opened, result, plain=plain)
-        except StoreError as error:
-            messages.append(f"{result.name}: copies cannot be shown: {error}")
+    real = next((r for r in opened.results.values() if r.document.row == "real" and _fine(r)), None)
+    found = _Found({result.name: [] for result in made})
+    _judge_attributes(found, made, real, asked)
     for result in made:
-        if result.document.error is not None:
+        if _fine(result):
+            _judge_images(found, opened, result, real, asked, plain)
+        else:
             blank = CheckRecord(
                 generator=result.name, topic="quality", check="sampling", verdict="not run"
             )
-            questions[result.name].append(settled(blank, "not run", result.document.error))
-    checks = [check for own in questions.values() for check in decide(own, asked.alpha)]
+            why = str(result.document.error)
+            found.questions[result.name].append(settled(blank, "not run", why))
+    checks = [check for own in found.questions.values() for check in decide(own, asked.alpha)]
     if not checks:
         raise UsageError(
             "nothing is asked: declare attributes or limits under [audit] in the suite, or give "
             "--attribute, --limit"
         )
-    reference = made[0].document.reference
     document = AuditDocument(
         benchgen_version=__version__,
         finished=now(),
@@ -141,17 +98,87 @@ def audit(
         command=command or f"benchgen audit {shlex.quote(str(opened.directory))}",
         digest=_digest(made, real, asked),
         alpha=asked.alpha,
-        reference=reference,
+        reference=made[0].document.reference,
         generators=[result.document.source for result in made],
         declared=asked.model_dump(mode="json", exclude_defaults=True),
         checks=checks,
-        attributes=attributes,
-        repeated=repeated,
-        copies=copied,
-        messages=messages,
+        attributes=found.attributes,
+        repeated=found.repeated,
+        copies=found.copies,
+        messages=found.messages,
     )
     write_audit(document, opened.directory / "audit" if out is None else Path(out))
     return document
+
+
+@dataclass
+class _Found:
+    """What an audit has come to so far; ``questions`` by generator."""
+
+    questions: dict[str, list[Question]]
+    attributes: list[AttributeRecord] = field(default_factory=list)
+    repeated: list[RepeatedRecord] = field(default_factory=list)
+    copies: list[CopyRecord] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+
+def _fine(result: Result) -> bool:
+    return result.document.error is None
+
+
+def _judge_attributes(
+    found: _Found, made: Sequence[Result], real: Result | None, asked: AuditChoice
+) -> None:
+    """Every attribute of every generator; its kinds and target are the same for all of these."""
+    table = None if asked.labels is None else read_table(asked.labels)
+    alone = len(made) == 1
+    rows = [_row(result, table, alone) for result in made if _fine(result)]
+    known = None if real is None else Columns(real.name, real.columns, {})
+    for choice in asked.attributes:
+        kinds = _kinds(choice, rows, known)
+        target = target_of(choice, kinds, known)
+        for row, result in zip(rows, filter(_fine, made), strict=True):
+            records, more = _attribute(row, choice, kinds, target, known, asked)
+            if choice.quality is not None or choice.diversity is not None:
+                own = labels_of(row.columns, choice.name, kinds)
+                others = None if known is None else labels_of(known, choice.name, kinds)
+                by_kind, further = judge_kinds(row, result, real, choice, own, others, asked)
+                records = [one.model_copy(update={"kinds": by_kind}) for one in records]
+                more += further
+            found.attributes += records
+            found.questions[row.name] += more
+
+
+def _judge_images(
+    found: _Found,
+    run: Run,
+    result: Result,
+    real: Result | None,
+    asked: AuditChoice,
+    plain: bool,
+) -> None:
+    """Limits on numbers, repeated images and copies of one generator."""
+    row = _row(result, None, alone=True)
+    others: pd.DataFrame | None = None if real is None else real.columns
+    questions = found.questions[row.name]
+    for name, limit in asked.metrics.items():
+        questions += judge_metric(row, result, real, name, limit, asked)
+    for column, limit in asked.columns.items():
+        questions += judge_column(row, others, column, limit, asked)
+    questions += judge_spectrum(row, others, asked)
+    groups = repeats(result.columns)
+    questions += judge_repeats(row, groups, asked)
+    try:
+        if groups is not None:
+            found.repeated += repeated(result, groups, plain=plain)
+        found.copies += copies(run, result, plain=plain)
+    except StoreError as error:
+        found.messages.append(f"{result.name}: some images cannot be shown: {error}")
+
+
+def _row(result: Result, table: Table | None, alone: bool) -> Row:
+    columns = columns_of(result.name, result.columns, table, alone=alone)
+    return Row(columns, result.document.clusters)
 
 
 def _kinds(choice: AttributeChoice, rows: Sequence[Row], real: Columns | None) -> tuple[str, ...]:
@@ -188,22 +215,6 @@ def _attribute(
         )
         return [], [settled(blank, "not run", str(error))]
     return [record], found
-
-
-def _limits(row: Row, result: Result, real: Result | None, asked: AuditChoice) -> list[Question]:
-    others: pd.DataFrame | None = None if real is None else real.columns
-    found = []
-    for name, limit in asked.metrics.items():
-        found += judge_metric(row, result, real, name, limit, asked)
-    for column, limit in asked.columns.items():
-        found += judge_column(row, others, column, limit, asked)
-    return found + judge_spectrum(row, others, asked)
-
-
-def _repeated(row: Row, groups: Sequence[Sequence[int]]) -> list[RepeatedRecord]:
-    return [
-        RepeatedRecord(generator=row.name, indices=list(group)) for group in groups[:_SHOWN_GROUPS]
-    ]
 
 
 def _digest(made: Sequence[Result], real: Result | None, asked: AuditChoice) -> str:

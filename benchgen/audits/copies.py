@@ -1,4 +1,4 @@
-"""The generated images that look copied, beside the training images that they are nearest to."""
+"""Pictures of what looks copied: from the training images, or from each other."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 
 from PIL import Image, ImageFilter
 
-from benchgen.audits.documents import CopyRecord
+from benchgen.audits.documents import CopyRecord, RepeatedRecord
+from benchgen.audits.limits import Repeats
 from benchgen.features.store import Store, StoredFeatures
 from benchgen.metrics.copying import copied_pairs
 from benchgen.runs.directory import Result, Run, stored_pictures
 from benchgen.runs.documents import EstimateRecord, SourceRecord
 
 _SHOWN = 8
+_GROUPS, _OF_GROUP = 6, 4
+"""Groups of repeated images that are listed, exact or near; and pictures of each."""
 _BLUR = 12
 """The share of a picture's side, as one over this, that blurring spreads a point over."""
 
@@ -41,6 +44,35 @@ def copies(run: Run, result: Result, *, plain: bool) -> list[CopyRecord]:
             assert training is not None
             found += _pairs(result, record, training, plain)
     return found
+
+
+def repeated(result: Result, groups: Repeats, *, plain: bool) -> list[RepeatedRecord]:
+    """The largest groups of a generator's images that repeat each other.
+
+    Args:
+        result: The generator's.
+        groups: All of them.
+        plain: Show pictures as they are, not blurred.
+
+    Raises:
+        StoreError: If the feature store does not have the pictures (any more).
+    """
+    same = [set(group) for group in groups.exact]
+    near = [group for group in groups.near if set(group) not in same]
+    chosen = [
+        *((group, True) for group in groups.exact[:_GROUPS]),
+        *((group, False) for group in near[:_GROUPS]),
+    ]
+    shown = result.pictures([index for group, _ in chosen for index in group[:_OF_GROUP]])
+    return [
+        RepeatedRecord(
+            generator=result.name,
+            exact=exact,
+            indices=group,
+            pictures=[_encoded(shown[index], plain) for index in group[:_OF_GROUP]],
+        )
+        for group, exact in chosen
+    ]
 
 
 def _pairs(

@@ -96,7 +96,9 @@ class RepeatedRecord(Document):
     """Images of a generator that repeat each other."""
 
     generator: str
+    exact: bool = Field(description="Equal pixels; else nearly equal perceptual hashes.")
     indices: list[int]
+    pictures: list[str] = Field(description="Of the first few: PNG, in base64.")
 
 
 class CopyRecord(Document):

@@ -35,7 +35,8 @@ def markdown(document: AuditDocument) -> str:
         shown = ", ".join(map(str, group.indices[:20])) + (
             ", ..." if len(group.indices) > 20 else ""
         )
-        parts.append(f"- {escaped(group.generator)}: equal images: {shown}")
+        what = "equal images" if group.exact else "nearly equal perceptual hashes"
+        parts.append(f"- {escaped(group.generator)}: {what}: {shown}")
     parts.append(escaped(words.SCOPE))
     parts.append(f"Made by `{document.command.replace('`', '')}`, digest {document.digest[:16]}.")
     return "\n\n".join(parts) + "\n"

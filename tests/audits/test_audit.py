@@ -11,7 +11,8 @@ import pytest
 from benchgen import audit
 from benchgen.audits.sample import write_page
 from benchgen.errors import UsageError
-from benchgen.suite import AuditChoice, SuiteError
+from benchgen.evaluation import run
+from benchgen.suite import AuditChoice, Suite, SuiteError
 from tests.audits.conftest import MakeRun
 
 UNFAIR = ["red"] * 60 + ["blue"] * 30
@@ -181,3 +182,16 @@ def test_bad_choices_are_named(choice: dict[str, object], told: str) -> None:
         Suite.from_reference("x").replace(audit={"attributes": [choice]})
     with pytest.raises(SuiteError, match="is no limit"):
         Suite.from_reference("x").replace(audit={"metrics": {"fid": {"at_most": "5 percent"}}})
+
+
+def test_images_that_repeat_others_are_shown(squares: MakeRun) -> None:
+    made = squares(["red", "blue"] * 20)
+    for copy in ("011.png", "012.png"):
+        Path("images", copy).write_bytes(Path("images/010.png").read_bytes())
+    found = audit(run(Suite.load(made.directory / "suite.toml"), "again"), asked(duplicates=0.01))
+    [group] = [group for group in found.repeated if group.exact]
+    assert group.indices == [10, 11, 12]
+    assert len(group.pictures) == 3
+    page = Path("again/audit/index.html").read_text()
+    assert page.count("equal pixels") == 1
+    assert "equal images: 10, 11, 12" in Path("again/audit/audit.md").read_text()
