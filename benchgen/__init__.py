@@ -34,7 +34,7 @@ _WHERE = {
     "UnknownIdError": "benchgen.errors",
     "UsageError": "benchgen.errors",
     "WeightsError": "benchgen.errors",
-    "accept_baseline": "benchgen.gating",
+    "accept_baseline": "benchgen.accepting",
     "audit": "benchgen.auditing",
     "compare": "benchgen.runs.comparison",
     "hookimpl": "benchgen.host.hookspecs",
@@ -47,6 +47,7 @@ _WHERE = {
 __all__ = [*_WHERE, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from benchgen.accepting import accept_baseline as accept_baseline
     from benchgen.auditing import audit as audit
     from benchgen.errors import BenchgenError as BenchgenError
     from benchgen.errors import GeneratorError as GeneratorError
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from benchgen.errors import UsageError as UsageError
     from benchgen.errors import WeightsError as WeightsError
     from benchgen.evaluation import run as run
-    from benchgen.gating import accept_baseline as accept_baseline
     from benchgen.gating import run_gate as run_gate
     from benchgen.host.hookspecs import hookimpl as hookimpl
     from benchgen.host.specs import ExtractorSpec as ExtractorSpec

@@ -80,7 +80,8 @@ def _gate(
 ) -> GateDocument:
     import getpass
 
-    from benchgen.gating import accept_baseline, run_gate
+    from benchgen.accepting import accept_baseline
+    from benchgen.gating import run_gate
 
     root = config.rootpath
     chosen = _chosen(root, suite, margin)

@@ -139,6 +139,7 @@ class GateChoice(_Part):
         alpha: Chance of any false "degraded" in one gate, and of each false "unchanged".
         looks: How often it may look at most; each look has twice the images of the one before.
         n: Images a generator may take; None: as many as the suite's runs.
+        audit: Whether the limits of ``[audit]`` gate too, on as many images as that.
     """
 
     margin: float | str = "5%"
@@ -148,6 +149,7 @@ class GateChoice(_Part):
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     looks: int = Field(default=4, ge=1, le=10)
     n: int | None = Field(default=None, ge=2)
+    audit: bool = False
 
     @field_validator("margin")
     @classmethod

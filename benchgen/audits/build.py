@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchgen.audits import words
 from benchgen.audits.documents import AttributeRecord, AuditDocument, CopyRecord, ShareRecord
@@ -49,8 +50,7 @@ def html(document: AuditDocument) -> str:
         .render(
             document=document,
             headline=words.headline(document),
-            columns=words.COLUMNS,
-            lines=[(check, words.cells(check)) for check in words.sorted_checks(document)],
+            **checks_table(document),
             attributes=[
                 (
                     record,
@@ -66,6 +66,12 @@ def html(document: AuditDocument) -> str:
             wide=_WIDE,
         )
     )
+
+
+def checks_table(document: AuditDocument) -> dict[str, Any]:
+    """Headings and lines of the checks, as the template shows them."""
+    lines = [(check, words.cells(check)) for check in words.sorted_checks(document)]
+    return {"columns": words.COLUMNS, "lines": lines}
 
 
 def _copies(document: AuditDocument) -> dict[str, list[CopyRecord]]:

@@ -10,14 +10,7 @@ from benchgen.report.text import escaped
 
 def markdown(document: AuditDocument) -> str:
     """The verdict first, then a line for every check, then the shares; texts are escaped."""
-    parts = [f"## {escaped(words.headline(document))}"]
-    lines = []
-    for check in words.sorted_checks(document):
-        told = [escaped(cell) for cell in words.cells(check)]
-        if check.verdict not in ("pass", "shown"):
-            told[2] = f"**{told[2]}**"
-        lines.append(told)
-    parts.append(_table(words.COLUMNS, lines))
+    parts = [f"## {escaped(words.headline(document))}", checks_table(document)]
     for record in document.attributes:
         heads, shares = words.shares_table(record)
         parts.append(f"### {escaped(record.generator)}: {escaped(record.attribute)}")
@@ -42,13 +35,29 @@ def markdown(document: AuditDocument) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def checks_table(document: AuditDocument) -> str:
+    """A line for every check, what is not passed in bold."""
+    lines = []
+    for check in words.sorted_checks(document):
+        told = [escaped(cell) for cell in words.cells(check)]
+        if check.verdict not in ("pass", "shown"):
+            told[2] = f"**{told[2]}**"
+        lines.append(told)
+    return _table(words.COLUMNS, lines)
+
+
 def junit(document: AuditDocument) -> str:
-    """A test case for every check that is judged.
+    """A test case for every check that is judged; see ``cases``."""
+    return junit_xml(f"benchgen audit {document.suite}", cases(document))
+
+
+def cases(document: AuditDocument) -> list[Case]:
+    """The test cases of an audit.
 
     Failed checks are failures; those not run are errors, and so are insufficient and inconclusive
     ones: a limit that may be broken is not kept.
     """
-    cases = [
+    return [
         Case(
             classname=f"benchgen.audit.{check.generator}",
             name=check.check,
@@ -59,7 +68,6 @@ def junit(document: AuditDocument) -> str:
         for check in document.checks
         if check.verdict != "shown"
     ]
-    return junit_xml(f"benchgen audit {document.suite}", cases)
 
 
 def _table(heads: tuple[str, ...], lines: list[list[str]]) -> str:

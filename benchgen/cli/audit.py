@@ -145,7 +145,7 @@ def check(
     declared = suite.replace(audit=asked).audit
     command = shlex.join(["benchgen", *sys.argv[1:]])
     document = judge(opened, declared, out=out, plain=pictures, command=command)
-    _show(document, opened.directory / "audit" if out is None else out, Console())
+    show(document, opened.directory / "audit" if out is None else out, Console())
     raise typer.Exit(document.exit_code)
 
 
@@ -244,7 +244,8 @@ def _limit(text: str, run: Any) -> tuple[str, str, dict[str, Any]]:
     raise typer.BadParameter(f"{text!r} is no limit; give NAME>=NUMBER or NAME<=NUMBER")
 
 
-def _show(document: AuditDocument, out: Path, console: Console) -> None:
+def show(document: AuditDocument, out: Path, console: Console) -> None:
+    """Print the headline and a table of the checks."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

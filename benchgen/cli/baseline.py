@@ -44,9 +44,9 @@ def accept(
     """Make a run's generators the baselines that gates compare with; commit what it writes."""
     from rich.console import Console
 
+    from benchgen.accepting import accept_baseline
     from benchgen.cli.progress import RichObserver
     from benchgen.gate.baseline import DEFAULT
-    from benchgen.gating import accept_baseline
 
     with RichObserver(Console(stderr=True)) as observer:
         accepted = accept_baseline(

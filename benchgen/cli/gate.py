@@ -67,6 +67,7 @@ def check(
     """
     from rich.console import Console
 
+    from benchgen.cli.audit import show as show_audit
     from benchgen.cli.progress import RichObserver
     from benchgen.evaluation import open_suite
     from benchgen.gate.baseline import DEFAULT
@@ -90,6 +91,8 @@ def check(
             observer=observer,
         )
     _show(document, where, Console())
+    if document.audit is not None:
+        show_audit(document.audit, where / "audit", Console())
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:

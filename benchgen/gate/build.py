@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchgen.audits.build import checks_table
 from benchgen.files import write_atomically
 from benchgen.gate import words
 from benchgen.gate.documents import GateDocument, WorstPair
@@ -60,6 +61,7 @@ def html(document: GateDocument) -> str:
             method=method(document),
             columns=words.COLUMNS,
             lines=[(check, words.cells(check)) for check in words.sorted_checks(document)],
+            audit=None if document.audit is None else checks_table(document.audit),
             pairs=shown,
         )
     )

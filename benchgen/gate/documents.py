@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from benchgen.audits.documents import AuditDocument
 from benchgen.runs.documents import Document, EstimateRecord, Finite, SourceRecord
 
 # Worst first: of several, the first decides the exit code.
@@ -129,19 +130,32 @@ class GateDocument(Document):
     seconds: Finite
     checks: list[CheckRecord]
     pairs: list[WorstPair] = Field(default_factory=list)
+    audit: AuditDocument | None = Field(
+        default=None, description="Of the same generators, where the suite's gate asks for it."
+    )
     messages: list[str] = Field(default_factory=list)
     allow_inconclusive: bool = False
 
     @property
     def exit_code(self) -> int:
-        """The first of: degraded 1, failed 3, not comparable or missing 4, inconclusive 5; or 0."""
-        found = {check.verdict for check in self.checks}
-        if found & {"degraded", "implausible"}:
-            return 1
-        if "failed" in found:
-            return 3
-        if found & {"incomparable", "missing"}:
-            return 4
-        if "inconclusive" in found and not self.allow_inconclusive:
-            return 5
-        return 0
+        """The first of: degraded 1, failed 3, not comparable or missing 4, inconclusive 5; or 0.
+
+        An audit's exit code counts likewise.
+        """
+        found = {_CODES.get(check.verdict, 0) for check in self.checks}
+        if self.audit is not None:
+            found.add(self.audit.exit_code)
+        if self.allow_inconclusive:
+            found.discard(_INCONCLUSIVE)
+        return min(found - {0}, default=0)
+
+
+_INCONCLUSIVE = 5
+_CODES: dict[Word, int] = {
+    "degraded": 1,
+    "implausible": 1,
+    "failed": 3,
+    "incomparable": 4,
+    "missing": 4,
+    "inconclusive": _INCONCLUSIVE,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from benchgen.audits import text as audit_text
 from benchgen.gate import words
 from benchgen.gate.documents import GateDocument
 from benchgen.report.junit import Case, junit_xml
@@ -23,6 +24,8 @@ def markdown(document: GateDocument) -> str:
             lines.append("| " + " | ".join(told) + " |")
         parts.append("\n".join(lines))
     parts.append(escaped(method(document)))
+    if document.audit is not None:
+        parts += ["### Audit", audit_text.checks_table(document.audit)]
     if document.messages:
         parts.append("\n".join(f"- {escaped(text)}" for text in document.messages))
     return "\n\n".join(parts) + "\n"
@@ -46,7 +49,7 @@ def junit(document: GateDocument) -> str:
     Degraded and implausible are failures; failed, missing and, unless allowed, inconclusive are
     errors; incomparable is skipped.
     """
-    cases = [
+    own = [
         Case(
             classname=f"benchgen.{document.suite}.{check.generator}",
             name=check.check,
@@ -56,7 +59,8 @@ def junit(document: GateDocument) -> str:
         )
         for check in document.checks
     ]
-    return junit_xml(f"benchgen gate {document.suite}", cases, document.seconds)
+    audited = [] if document.audit is None else audit_text.cases(document.audit)
+    return junit_xml(f"benchgen gate {document.suite}", [*own, *audited], document.seconds)
 
 
 def _outcome(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import get_args
 
+from benchgen.audits import words as audit_words
 from benchgen.gate.documents import CheckRecord, GateDocument, Word
 from benchgen.report.numbers import UNDEFINED, count, fixed, significant
 
@@ -45,8 +46,12 @@ def headline(document: GateDocument) -> str:
         5: "Gate is undecided",
     }[document.exit_code]
     worst = [check for check in sorted_checks(document) if check.verdict in _BLAMED]
-    blame = f" {_blame(worst)}" if worst else ""
-    return f"{kind}: {listed}.{blame}"
+    told = [f"{kind}: {listed or 'nothing to compare'}."]
+    if worst:
+        told.append(_blame(worst))
+    if document.audit is not None:
+        told.append(f"Audit: {audit_words.headline(document.audit)}")
+    return " ".join(told)
 
 
 _BLAMED = ("degraded", "implausible", "failed", "incomparable", "missing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from benchgen.errors import BenchgenError, ImageError, SuiteError
@@ -23,19 +23,23 @@ from benchgen.runs.sources import (
     open_real,
     open_reference,
 )
-from benchgen.suite import Suite
+from benchgen.suite import GeneratorChoice, Suite
 
 _RESERVED = ("real", "noise", "reference")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the comparison: its images, how many, and its record for the documents."""
+    """One line of the comparison: its images, how many, and its record for the documents.
+
+    ``choice`` is what the suite says of it; None of `real` and `noise`.
+    """
 
     kind: Literal["generator", "real", "noise"]
     source: Source
     record: SourceRecord
     n: int
+    choice: GeneratorChoice | None = None
 
     @property
     def name(self) -> str:
@@ -94,7 +98,8 @@ def make_plan(suite: Suite, *, trust_code: bool = False) -> Plan:
     metrics = load_metrics(plugins, suite.metrics)
     reference, moments, record, held_out = _reference(plugins, suite, trust_code)
     training = _training(plugins, suite, metrics, trust_code)
-    sources = _generators(plugins, suite, device, trust_code, messages)
+    made = _generators(plugins, suite, device, trust_code, messages)
+    sources: list[RowSource] = [("generator", *opened) for _, opened in made]
     if held_out is not None:
         sources.append(("real", held_out[0], held_out[1].model_copy(update={"name": "real"})))
     if not sources and reference is None:
@@ -104,6 +109,8 @@ def make_plan(suite: Suite, *, trust_code: bool = False) -> Plan:
         sources.append(("noise", *open_noise(plugins, like, suite.seed, device)))
     _check_names([record.name for kind, _, record in sources if kind == "generator"])
     rows = _with_n(suite, sources, messages)
+    own = [replace(row, choice=choice) for row, (choice, _) in zip(rows, made, strict=False)]
+    rows = (*own, *rows[len(own) :])
     extractors = load_readers(plugins, "extractor", suite.extractors, device, trust_code=trust_code)
     if moments is not None:
         require_moments_suffice(record.id, moments, metrics, extractors)
@@ -139,9 +146,9 @@ def _reference(
 
 def _generators(
     plugins: Host, suite: Suite, device: str, trust_code: bool, messages: list[str]
-) -> list[RowSource]:
+) -> list[tuple[GeneratorChoice, Opened]]:
     """The suite's generators; optional ones that are not to be had are left out."""
-    sources: list[RowSource] = []
+    sources: list[tuple[GeneratorChoice, Opened]] = []
     for number, choice in enumerate(suite.generators):
         try:
             where = f"generators.{number}"
@@ -151,7 +158,7 @@ def _generators(
                 raise
             messages.append(f"left out {choice.source}: {error}")
             continue
-        sources.append(("generator", *opened))
+        sources.append((choice, opened))
     return sources
 
 

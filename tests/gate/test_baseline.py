@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchgen.accepting import accept_baseline
 from benchgen.errors import BenchgenError, NotComparableError, StoreError
 from benchgen.gate.baseline import Baseline, changes, read
 from benchgen.gate.snapshot import in_steps
-from benchgen.gating import accept_baseline, run_gate
+from benchgen.gating import run_gate
 from tests.gate.conftest import MakeSuite
 
 pytestmark = pytest.mark.usefixtures("elsewhere")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from benchgen.accepting import accept_baseline
 from benchgen.errors import NotComparableError, SuiteError, UsageError
 from benchgen.gate.documents import GateDocument
-from benchgen.gating import accept_baseline, run_gate
+from benchgen.gating import run_gate
 from benchgen.suite import Suite
 from tests.gate.conftest import MakeSuite
 
@@ -209,3 +210,25 @@ def test_documents_refuse_nan(suite: MakeSuite) -> None:
     told["checks"][0]["harm"] = math.nan
     with pytest.raises(ValueError, match="finite"):
         GateDocument.model_validate(told)
+
+
+def test_limits_of_an_audit_gate_too(suite: MakeSuite) -> None:
+    gate = {"margins": {"fid": "5%"}, "audit": True}
+    brightness = {"brightness": {"at_most": 0.01}}
+    asked = {"gate": gate, "measures": ["image-stats"], "audit": {"columns": brightness}}
+    accepted(suite(**asked))
+    document = run_gate(suite("refactored", **asked))
+    assert set(verdicts(document).values()) == {"unchanged"}
+    assert document.made == {"strokes": 100}
+    assert document.audit is not None
+    [check] = document.audit.checks
+    assert (check.check, check.verdict, check.n) == ("mean brightness", "fail", 400)
+    assert document.exit_code == 1
+    out = Path(".benchgen/gate/strokes")
+    said = "Gate failed: 2 unchanged. Audit: A declared limit is broken. strokes fails mean bright"
+    for name in ("index.html", "gate.md"):
+        assert said in (out / name).read_text()
+    cases = Xml.parse(out / "junit.xml").getroot().iter("testcase")
+    failed = [case.get("name") for case in cases if case.find("failure") is not None]
+    assert failed == ["mean brightness"]
+    assert (out / "audit/index.html").is_file()

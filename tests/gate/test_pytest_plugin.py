@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchgen.gating import accept_baseline
+from benchgen.accepting import accept_baseline
 from benchgen.suite import Suite
 from tests.gate.conftest import MakeSuite
 
