@@ -57,7 +57,7 @@ class Images(_Shorthand):
         source: A plugin id; the path of a folder, archive, Parquet or NumPy file; or
             ``module:callable``, which runs code and therefore needs ``--trust-code``.
         params: Parameters of the plugin or callable.
-        table: A CSV or JSONL file that says of each image file its label, prompt or group.
+        table: A CSV, JSONL or Parquet file that says of each image file its label, prompt or group.
         background: What transparent images are composited on: "white", "black", "gray", or red,
             green and blue from 0 to 255.
         column: The column that holds the images, where a Parquet file has several.
@@ -258,7 +258,7 @@ class AuditChoice(_Part):
 
     Attributes:
         attributes: Whose shares are judged.
-        labels: A CSV or JSONL table with the column ``file`` and one column an attribute.
+        labels: A CSV, JSONL or Parquet table with the column ``file`` and one column an attribute.
         metrics: Limits by metric, as ``copy-rate`` or ``fid@inception``.
         columns: Limits by numeric column of the images (``sharpness``), on its mean.
         spectrum: The greatest difference of the mean log power (natural logarithm) from the real

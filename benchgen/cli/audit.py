@@ -44,7 +44,7 @@ def check(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(help="CSV or JSONL: the column file, and one column an attribute."),
+        typer.Option(help="CSV, JSONL or Parquet: the column file, and one column an attribute."),
     ] = None,
     attribute: Annotated[
         list[str] | None,

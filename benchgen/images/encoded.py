@@ -86,7 +86,7 @@ class EncodedSource:
 
     Args:
         files: Where the bytes come from.
-        table: CSV or JSONL file with labels, prompts, groups and further columns by file name;
+        table: CSV, JSONL or Parquet file with labels, prompts, groups and further columns by file name;
             see ``benchgen.images.table``.
         background: What transparent images are composited on; see ``decode.parse_background``.
 

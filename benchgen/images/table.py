@@ -13,7 +13,7 @@ from benchgen.errors import ImageError
 from benchgen.images.labelling import Columns, Labelling, numbered, printable
 
 _EXAMPLES = 3
-_KINDS = ".csv, or .jsonl with one object a line"
+_KINDS = ".csv, .jsonl with one object a line, or .parquet"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Table:
 
 
 def read_table(path: str | Path) -> Table:
-    """Read a CSV or JSONL table of images.
+    """Read a CSV, JSONL or Parquet table of images.
 
     The column ``file`` names each image once: its path relative to the folder, or its name in the
     archive, written with ``/``; in an array, its number from 0. ``label`` names its class.
@@ -65,11 +65,11 @@ def read_table(path: str | Path) -> Table:
             twice, or a line that does not fit.
     """
     path = Path(path).expanduser()
-    kind = path.suffix.lower()
-    if kind not in (".csv", ".jsonl"):
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
         raise ImageError(f"{path}: the suffix is {path.suffix!r}; a table is {_KINDS}")
     try:
-        found = list(_csv_rows(path) if kind == ".csv" else _jsonl_rows(path))
+        found = list(read(path))
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}; a table is {_KINDS}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -121,8 +121,28 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
             yield number, {str(name): as_text(value) for name, value in row.items()}
 
 
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise ImageError(f"{path} is not a Parquet table: {error}") from None
+    for number, row in enumerate(table.to_pylist(), 1):
+        try:
+            yield number, {name: as_text(value) for name, value in row.items()}
+        except TypeError as error:
+            raise ImageError(
+                f"{path}, row {number}: {error}; expected text, numbers or true and false"
+            ) from None
+
+
+_READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+
+
 def as_text(value: Any) -> str | None:
-    """A JSON value as the text of a column: strings as they are, null and "" as None."""
-    if value is None or value == "":
+    """A JSON value as the text of a column: strings as they are, null, "" and NaN as None."""
+    if value is None or value == "" or value != value:
         return None
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchgen.errors import ImageError
@@ -40,13 +41,33 @@ def test_a_csv_table_gives_labels_prompts_and_further_columns(root: Path, tmp_pa
     check(FolderSource(root, table=write(tmp_path, "\ufeff" + CSV)))
 
 
+LINES = [
+    {"file": "b/1.png", "label": "cat", "prompt": "a cat, red", "group": "g1", "seed": 7},
+    {"file": "a/1.png", "label": "dog", "prompt": None, "group": "g2", "seed": 8},
+]
+
+
 def test_a_jsonl_table_says_the_same(root: Path, tmp_path: Path) -> None:
-    lines = [
-        {"file": "b/1.png", "label": "cat", "prompt": "a cat, red", "group": "g1", "seed": 7},
-        {"file": "a/1.png", "label": "dog", "prompt": None, "group": "g2", "seed": 8},
-    ]
-    text = "\n".join(json.dumps(line) for line in lines)
+    text = "\n".join(json.dumps(line) for line in LINES)
     check(FolderSource(root, table=write(tmp_path, text + "\n\n", "table.jsonl")))
+
+
+def test_a_parquet_table_says_the_same(root: Path, tmp_path: Path) -> None:
+    pd.DataFrame(LINES).to_parquet(tmp_path / "table.parquet")
+    check(FolderSource(root, table=tmp_path / "table.parquet"))
+
+
+def test_a_parquet_table_that_does_not_fit(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"PAR1 nonsense")
+    with pytest.raises(ImageError, match=r"t\.parquet is not a Parquet table"):
+        FolderSource(root, table=path)
+    pd.DataFrame({"label": ["x"]}).to_parquet(path)
+    with pytest.raises(ImageError, match="line 1: no file is named"):
+        FolderSource(root, table=path)
+    pd.DataFrame({"file": ["a/1.png"], "pixels": [b"x"]}).to_parquet(path)
+    with pytest.raises(ImageError, match=r"row 1: .*bytes.*; expected text, numbers"):
+        FolderSource(root, table=path)
 
 
 def test_without_labels_the_folders_are_the_classes(root: Path, tmp_path: Path) -> None:
@@ -121,7 +142,7 @@ def test_a_jsonl_table_that_does_not_fit(
 
 
 def test_what_is_no_table(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"suffix is '\.xlsx'; a table is \.csv, or \.jsonl"):
+    with pytest.raises(ImageError, match=r"suffix is '\.xlsx'; a table is \.csv, \.jsonl"):
         FolderSource(root, table=write(tmp_path, "x", "t.xlsx"))
     with pytest.raises(ImageError, match="cannot be read: No such file"):
         FolderSource(root, table=tmp_path / "absent.csv")
