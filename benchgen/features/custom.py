@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchgen.errors import UsageError, WeightsError, blamed
+from benchgen.features.extractor import Extracted
 from benchgen.features.network import Input, NetworkExtractor, features_only
 from benchgen.features.onnx import OnnxNetwork
 from benchgen.features.output import OneOutput
@@ -41,6 +42,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "default": [1, 1, 1],
     },
     "layer": {"type": ["string", "integer", "null"], "default": None},
+    "classes": {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1},
+        "uniqueItems": True,
+        "default": [],
+    },
 }
 
 
@@ -99,6 +106,7 @@ def load_torchscript(
     *,
     trust_code: bool = False,
     layer: str | int | None = None,
+    classes: Sequence[str] = (),
     **preparation: Any,
 ) -> NetworkExtractor:
     """A TorchScript archive as an extractor.
@@ -109,6 +117,8 @@ def load_torchscript(
             or maps ``[B, d, h, w]``, which are averaged over space.
         trust_code: Must be true: an archive carries code.
         layer: Index or key of the output, where it gives several.
+        classes: Names of what the numbers of a row score, where these are a classifier's logits
+            (or probabilities): labels can then be read from them.
         preparation: ``size``, ``resize``, ``range``, ``mean``, ``std``, as for ``prepared``.
 
     Raises:
@@ -120,7 +130,7 @@ def load_torchscript(
     sha256 = _file_sha256(path)
     network = load_torchscript_module(path, sha256).to(device).eval()
     identity = {"weights": sha256, "layer": _layer_name(layer)}
-    return _extractor("torchscript", network, device, identity, layer, preparation)
+    return _extractor("torchscript", network, device, identity, layer, classes, preparation)
 
 
 def load_onnx(
@@ -129,6 +139,7 @@ def load_onnx(
     *,
     trust_code: bool = False,
     layer: str | int | None = None,
+    classes: Sequence[str] = (),
     **preparation: Any,
 ) -> NetworkExtractor:
     """An ONNX file as an extractor, run by onnxruntime. ONNX is data: it needs no permission.
@@ -141,6 +152,8 @@ def load_onnx(
             within the file.
         trust_code: Not needed.
         layer: Name or index of the output, where it has several.
+        classes: Names of what the numbers of a row score, where these are a classifier's logits
+            (or probabilities): labels can then be read from them.
         preparation: ``size``, ``resize``, ``range``, ``mean``, ``std``, as for ``prepared``.
 
     Raises:
@@ -156,7 +169,7 @@ def load_onnx(
             f"say size = {network.side}"
         )
     identity = {"weights": sha256, "layer": network.output}
-    return _extractor("onnx", network, device, identity, None, preparation, network.batch)
+    return _extractor("onnx", network, device, identity, None, classes, preparation, network.batch)
 
 
 def load_callable(
@@ -165,6 +178,7 @@ def load_callable(
     *,
     trust_code: bool = False,
     layer: str | int | None = None,
+    classes: Sequence[str] = (),
     **preparation: Any,
 ) -> NetworkExtractor:
     """What ``module:callable`` names, as an extractor.
@@ -176,6 +190,8 @@ def load_callable(
             device and gives rows ``[B, d]``, or maps, which are averaged over space.
         trust_code: Must be true: importing runs code.
         layer: Index or key of the output, where it gives several.
+        classes: Names of what the numbers of a row score, where these are a classifier's logits
+            (or probabilities): labels can then be read from them.
         preparation: ``size``, ``resize``, ``range``, ``mean``, ``std``, as for ``prepared``.
 
     Raises:
@@ -196,7 +212,7 @@ def load_callable(
     if isinstance(network, nn.Module):
         network = network.to(device).eval()
         identity["weights"] = state_digest(network.state_dict())
-    return _extractor("callable", network, device, identity, layer, preparation)
+    return _extractor("callable", network, device, identity, layer, classes, preparation)
 
 
 def prepared(
@@ -279,21 +295,38 @@ def _extractor(
     device: str | torch.device,
     identity: Mapping[str, str],
     layer: str | int | None,
+    classes: Sequence[str],
     preparation: Mapping[str, Any],
     batch: int | None = None,
 ) -> NetworkExtractor:
     """The extractor of a network that gives one output, or whose output ``layer`` is taken."""
     prepare = prepared(**preparation)
     rows = OneOutput(network, layer, f"the {kind} network")
+    width = _width(rows, prepare, device, batch or 1)
+    if classes and len(classes) != width:
+        raise UsageError(
+            f"classes names {len(classes)}, and {rows.who} gives {width} numbers an image; name "
+            "each of them, in order"
+        )
+    named = {"classes": ", ".join(classes)} if classes else {}
     return NetworkExtractor(
-        features_only(rows),
+        _also_logits(rows) if classes else features_only(rows),
         prepare,
         device,
-        _width(rows, prepare, device, batch or 1),
-        {"network": kind, **identity, **prepare.fingerprint},
+        width,
+        {"network": kind, **identity, **named, **prepare.fingerprint},
         side=prepare.size,
+        classes=tuple(classes),
         batch=batch,
     )
+
+
+def _also_logits(rows: OneOutput) -> Callable[[Tensor], Extracted]:
+    def forward(images: Tensor) -> Extracted:
+        found = rows(images)
+        return Extracted(found, found)
+
+    return forward
 
 
 def _width(rows: OneOutput, prepare: Input, device: str | torch.device, batch: int) -> int:

@@ -86,8 +86,8 @@ class EncodedSource:
 
     Args:
         files: Where the bytes come from.
-        table: CSV, JSONL or Parquet file with labels, prompts, groups and further columns by file name;
-            see ``benchgen.images.table``.
+        table: CSV, JSONL or Parquet file with labels, prompts, groups and further columns by file
+            name; see ``benchgen.images.table``.
         background: What transparent images are composited on; see ``decode.parse_background``.
 
     Raises:

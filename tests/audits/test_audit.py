@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from benchgen.errors import UsageError
 from benchgen.evaluation import run
 from benchgen.suite import AuditChoice, Suite, SuiteError
 from tests.audits.conftest import MakeRun
+from tests.features.onnx_files import mean_colour
 
 UNFAIR = ["red"] * 60 + ["blue"] * 30
 PARITY = {"name": "colour", "target": "uniform", "distance": 0.05, "parity": 0.8}
@@ -195,3 +197,17 @@ def test_images_that_repeat_others_are_shown(squares: MakeRun) -> None:
     page = Path("again/audit/index.html").read_text()
     assert page.count("equal pixels") == 1
     assert "equal images: 10, 11, 12" in Path("again/audit/audit.md").read_text()
+
+
+@pytest.mark.skipif(not find_spec("onnxruntime"), reason="onnxruntime is not installed")
+def test_a_classifier_of_ones_own_reads_the_labels(squares: MakeRun, tmp_path: Path) -> None:
+    Path("colour.onnx").write_bytes(mean_colour())
+    classes = ["red", "green", "blue"]
+    extractor = {"id": "onnx:colour.onnx", "params": {"classes": classes}}
+    made = squares(UNFAIR, extractors=[extractor])
+    column = f"class@{min(made['squares'].document.features)}"
+    declared = AuditChoice.model_validate({"attributes": [{"name": column, "parity": 0.2}]})
+    found = audit(made, declared)
+    [record] = found.attributes
+    assert {share.kind: share.count for share in record.shares} == {"red": 60, "blue": 30}
+    assert found.checks[0].verdict == "pass"

@@ -137,6 +137,20 @@ def test_onnx_outputs_by_name_or_index(onnx: Path) -> None:
 
 
 @needs_onnxruntime
+def test_a_classifier_whose_classes_are_named(onnx: Path) -> None:
+    images = photos(5, 30, 40)
+    plain = load_onnx("cpu", onnx)
+    extractor = load_onnx("cpu", onnx, classes=["red", "green", "blue"])
+    found = extractor(images)
+    assert extractor.classes == ("red", "green", "blue")
+    assert found.logits is not None
+    torch.testing.assert_close(found.logits, found.features)
+    assert extractor.fingerprint["classes"] != plain.fingerprint.get("classes")
+    with pytest.raises(UsageError, match="names 2, and the onnx network gives 3 numbers"):
+        load_onnx("cpu", onnx, classes=["red", "green"])
+
+
+@needs_onnxruntime
 def test_onnx_that_cannot_be_used(onnx: Path, tmp_path: Path) -> None:
     onnx.write_bytes(mean_colour(element=UINT8))
     with pytest.raises((UsageError, WeightsError), match=r"takes images tensor|no ONNX file"):
