@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import benchgen
 from benchgen.host.loader import host
 from tests.acceptance.conftest import Command, write_digits
 
@@ -43,54 +42,6 @@ def test_help_is_quick() -> None:
         subprocess.run(command, capture_output=True, check=True)
         took.append(time.perf_counter() - started)
     assert min(took) < 0.5
-
-
-MODELS = ("gan", "diffusion", "pixelcnn", "transformer", "vae", "ppca")
-
-
-def test_the_main_job(benchgen_command: Command, tmp_path: Path) -> None:
-    """`benchgen run` with no arguments: the ceiling is first, the floor last, beyond doubt."""
-    started = time.perf_counter()
-    outcome = benchgen_command("run")
-    assert outcome.code == 0, outcome.err
-    assert time.perf_counter() - started < 240
-    (directory,) = (tmp_path / "here" / "runs").iterdir()
-    run = benchgen.Run(directory)
-    assert list(run) == [*MODELS, "real", "noise"]
-    for metric in ("fid", "kid"):
-        low = {row: run[row].record(metric).interval or (0, 0) for row in run}
-        assert low["real"][1] < min(low[model][0] for model in MODELS)
-        assert low["noise"][0] > max(low[model][1] for model in MODELS)
-    corrected = run["real"].record("fid-corrected").interval
-    assert corrected is not None
-    assert corrected[0] < 0 < corrected[1]
-    for row in MODELS:
-        assert run[row].document.source.index_pure
-        columns = run[row].columns
-        least = 0.6 if row == "ppca" else 0.9
-        assert (columns["label"] == columns["class@digits"]).mean() > least
-    report = json.loads((directory / "report" / "report.json").read_text())
-    assert all(board["lines"] for board in report["boards"])
-
-
-SHAPES = ("ppca",)
-
-
-def test_the_suite_of_shapes(benchgen_command: Command, tmp_path: Path) -> None:
-    """`benchgen run shapes`: ceiling, floor, and what the images show by attribute."""
-    outcome = benchgen_command("run", "shapes", "-n", "500", "--out", "run")
-    assert outcome.code == 0, outcome.err
-    run = benchgen.Run(tmp_path / "here" / "run")
-    assert list(run) == [*SHAPES, "real", "noise"]
-    low = {row: run[row].record("fid").interval or (0, 0) for row in run}
-    assert low["real"][1] < min(low[model][0] for model in SHAPES)
-    assert low["noise"][0] > max(low[model][1] for model in SHAPES)
-    shares = {s.attribute: s for s in run["real"].document.class_shares}
-    assert set(shares) == {"class", "shape", "colour", "background"}
-    assert len(shares["colour"].classes) == 8
-    assert min(shares["colour"].counts) > 500 / 8 / 2
-    text = run.report.read_text(encoding="utf-8")
-    assert "background <span" in text
 
 
 def test_run_prints_the_table_and_writes_everything(
