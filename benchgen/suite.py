@@ -112,6 +112,12 @@ class Chosen(_Shorthand):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+class ExtractorChoice(Chosen):
+    """An extractor; ``jpeg`` is the quality at which it sees all images compressed, if at any."""
+
+    jpeg: int | None = Field(default=None, ge=1, le=95)
+
+
 class MetricChoice(Chosen):
     """A metric; ``convention`` names the tool whose exact definition it follows."""
 
@@ -308,7 +314,9 @@ class Suite(_Part):
     noise: bool = True
     n: int | None = Field(default=None, ge=2)
     seed: int = Field(default=0, ge=0, lt=2**63)
-    extractors: tuple[Chosen, ...] = Field(default=(Chosen(id="inception"),), min_length=1)
+    extractors: tuple[ExtractorChoice, ...] = Field(
+        default=(ExtractorChoice(id="inception"),), min_length=1
+    )
     measures: tuple[Chosen, ...] = ()
     metrics: tuple[MetricChoice, ...] = Field(
         default=tuple(MetricChoice(id=name) for name in DEFAULT_METRICS), min_length=1
@@ -433,7 +441,7 @@ def _fields_at(loc: tuple[int | str, ...]) -> list[str]:
         "reference": ReferenceChoice,
         "training": Images,
         "generators": GeneratorChoice,
-        "extractors": Chosen,
+        "extractors": ExtractorChoice,
         "measures": Chosen,
         "metrics": MetricChoice,
         "gate": GateChoice,

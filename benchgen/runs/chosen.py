@@ -9,12 +9,13 @@ from typing import Any, Literal
 from benchgen.errors import SuiteError, blamed
 from benchgen.features.custom import custom_spec
 from benchgen.features.extractor import Extractor, Measure
+from benchgen.features.recoded import Recoded
 from benchgen.hashing import digest
 from benchgen.host.loader import Host, Registered, with_defaults
 from benchgen.host.specs import ExtractorSpec, MetricSpec
 from benchgen.images.pixels import QUANTISATION
 from benchgen.metrics.base import Family
-from benchgen.suite import Chosen, MetricChoice
+from benchgen.suite import Chosen, ExtractorChoice, MetricChoice
 
 _OWN = "own"
 """Stands for the distribution of extractors that are the user's own files."""
@@ -104,6 +105,8 @@ def load_readers(
         arguments = {"device": device} if kind == "extractor" else {}
         with blamed(f"{kind} {registered.id}"):
             loaded: Extractor | Measure = registered.spec.load(**arguments, **parameters)
+        if isinstance(choice, ExtractorChoice) and choice.jpeg is not None:
+            loaded = Recoded(loaded, choice.jpeg)  # type: ignore[arg-type]
         fields = {
             "id": registered.id,
             "version": registered.spec.version,
@@ -162,6 +165,8 @@ def _labels(chosen: Sequence[Chosen], ids: Sequence[str], where: str) -> list[st
         marks = [f"{key}={value}" for key, value in choice.params.items()]
         if isinstance(choice, MetricChoice) and choice.convention:
             marks.insert(0, choice.convention)
+        if isinstance(choice, ExtractorChoice) and choice.jpeg is not None:
+            marks.append(f"jpeg={choice.jpeg}")
         name = bare if len(set(alike)) == 1 else identifier
         several = alike.count(identifier) > 1 and marks
         labels.append(f"{name}[{','.join(marks)}]" if several else name)
