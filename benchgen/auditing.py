@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchgen.asked import AttributeChoice, AuditChoice
 from benchgen.audits.attributes import Row, judge_attribute, target_of
 from benchgen.audits.build import write_audit
 from benchgen.audits.copies import copies, repeated
@@ -36,7 +37,7 @@ from benchgen.hashing import digest
 from benchgen.images.table import Table, read_table
 from benchgen.runs.directory import Result, Run
 from benchgen.runs.records import now
-from benchgen.suite import AttributeChoice, AuditChoice, Suite
+from benchgen.suite import Suite
 from benchgen.version import __version__
 
 

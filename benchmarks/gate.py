@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from harness import REPORTS, json_file
 from torch import Tensor
 
+from benchgen.asked import GateChoice
 from benchgen.gate.snapshot import Classes, Key, Snapshot, against_this_reference
 from benchgen.gate.verdict import Judge
 from benchgen.host.loader import host
@@ -42,7 +43,7 @@ from benchgen.runs.documents import MetricRecord, SourceRecord
 from benchgen.runs.records import metric_record
 from benchgen.runs.scoring import estimates
 from benchgen.stats.estimates import Estimate
-from benchgen.suite import Chosen, GateChoice, MetricChoice
+from benchgen.suite import Chosen, MetricChoice
 
 METRICS = ("fid", "kid", "precision", "recall", "coverage")
 SIZES = (125, 250, 500)

@@ -27,12 +27,13 @@ from gate import Scored, Yardstick
 from harness import REPORTS, json_file
 from torch import Tensor
 
+from benchgen.asked import GateChoice
 from benchgen.gate.verdict import Judge
 from benchgen.host.loader import host
 from benchgen.images.embedded import load_digits
 from benchgen.runs.chosen import load_readers
 from benchgen.stats.sequential import Looks
-from benchgen.suite import Chosen, GateChoice
+from benchgen.suite import Chosen
 from reference_models import gan
 from reference_models.noise import SeededNoise
 

@@ -20,8 +20,9 @@ from PIL import Image
 from torch import Tensor
 
 import benchgen
+from benchgen.asked import AuditChoice
 from benchgen.images.pixels import to_uint8
-from benchgen.suite import AuditChoice, Suite
+from benchgen.suite import Suite
 from reference_models.noise import SeededNoise
 from reference_models.plugin import FAMILIES, WEIGHTS, Family
 

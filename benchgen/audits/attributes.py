@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchgen.asked import AttributeChoice, AuditChoice
 from benchgen.audits.documents import AttributeRecord, CheckRecord, ShareRecord
 from benchgen.audits.labels import (
     JOINT,
@@ -33,7 +34,6 @@ from benchgen.stats.shares import (
     powered_shares,
     read_shares,
 )
-from benchgen.suite import AttributeChoice, AuditChoice
 
 
 @dataclass(frozen=True)

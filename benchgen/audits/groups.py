@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchgen.asked import AttributeChoice, AuditChoice
 from benchgen.audits.attributes import Row
 from benchgen.audits.documents import CheckRecord, KindRecord, ValueRecord
 from benchgen.audits.labels import Labels
@@ -22,7 +23,6 @@ from benchgen.runs.scoring import score
 from benchgen.stats.estimates import Estimate
 from benchgen.stats.limits import p_at_least, p_at_most
 from benchgen.stats.paired import difference
-from benchgen.suite import AttributeChoice, AuditChoice
 
 _BESIDE = ("fid", "precision", "recall")
 """Shown beside KID: at equal numbers these are comparable between kinds, though biased."""

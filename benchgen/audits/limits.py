@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from scipy import sparse, stats
 
+from benchgen.asked import AuditChoice, Limit
 from benchgen.audits.attributes import Row
 from benchgen.audits.documents import CheckRecord
 from benchgen.audits.questions import Question, images_needed, settled
@@ -21,7 +22,6 @@ from benchgen.runs.directory import Result
 from benchgen.stats.estimates import Estimate, estimate, quantile_of
 from benchgen.stats.limits import p_at_least, p_at_most
 from benchgen.stats.proportions import clopper_pearson
-from benchgen.suite import AuditChoice, Limit
 
 _BANDS = "band "
 _NEAR = 4

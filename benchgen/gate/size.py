@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from benchgen.asked import GateChoice
 from benchgen.errors import UsageError
 from benchgen.gate.baseline import named
 from benchgen.gate.snapshot import Key, against_this_reference, influence_of
@@ -15,7 +16,6 @@ from benchgen.runs.directory import Result, Run
 from benchgen.stats.estimates import Estimate
 from benchgen.stats.paired import difference
 from benchgen.stats.sequential import Looks
-from benchgen.suite import GateChoice
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from benchgen.asked import GateChoice
 from benchgen.gate.baseline import named, snapped
 from benchgen.gate.documents import CheckRecord, Word
 from benchgen.gate.snapshot import Classes, Key, Snapshot, pairable
@@ -27,7 +28,6 @@ from benchgen.stats.limits import p_at_least, p_at_most
 from benchgen.stats.multiplicity import holm
 from benchgen.stats.paired import Difference, difference
 from benchgen.stats.sequential import Looks
-from benchgen.suite import GateChoice
 
 _FOR_BOUNDS = 0.1
 """Share of alpha that is kept for scores that are too good to be true."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from benchgen.asked import AttributeChoice, AuditChoice
 from benchgen.audits.attributes import Row, judge_attribute, target_of
 from benchgen.audits.documents import CheckRecord
 from benchgen.audits.labels import Columns
 from benchgen.audits.questions import decide
-from benchgen.suite import AttributeChoice, AuditChoice
 
 KINDS = ("white", "sky", "dots")
 

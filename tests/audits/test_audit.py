@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from benchgen import audit
+from benchgen.asked import AuditChoice
 from benchgen.audits.sample import write_page
 from benchgen.errors import UsageError
 from benchgen.evaluation import run
-from benchgen.suite import AuditChoice, Suite, SuiteError
+from benchgen.suite import Suite, SuiteError
 from tests.audits.conftest import MakeRun
 from tests.features.onnx_files import mean_colour
 

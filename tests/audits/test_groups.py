@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchgen.asked import AttributeChoice, AuditChoice
 from benchgen.audits.attributes import Row
 from benchgen.audits.documents import CheckRecord, KindRecord
 from benchgen.audits.groups import judge_kinds
 from benchgen.audits.labels import Columns, Labels
 from benchgen.audits.questions import decide
 from benchgen.metrics.base import TensorFeatures
-from benchgen.suite import AttributeChoice, AuditChoice
 
 KINDS = ("a", "b", "c")
 

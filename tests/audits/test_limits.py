@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from benchgen.asked import AuditChoice, Limit
 from benchgen.audits.attributes import Row
 from benchgen.audits.documents import CheckRecord
 from benchgen.audits.labels import Columns
 from benchgen.audits.limits import judge_column, judge_repeats, judge_spectrum, repeats
 from benchgen.audits.questions import decide
-from benchgen.suite import AuditChoice, Limit
 
 BANDS = [f"band {k}" for k in range(1, 9)]
 

@@ -48,8 +48,7 @@ def test_a_classifier_no_longer_tells_jpeg_from_png(tmp_path: Path) -> None:
     )
     run = benchgen.run(suite, tmp_path / "run")
     plain, equal = (
-        run["made"].record("c2st", label)
-        for label in ("random-conv", "random-conv[jpeg=50]")
+        run["made"].record("c2st", label) for label in ("random-conv", "random-conv[jpeg=50]")
     )
     assert plain.details["p_value"] < 1e-3
     assert equal.details["p_value"] > 0.01

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from benchgen.asked import GateChoice
 from benchgen.gate.documents import CheckRecord
 from benchgen.gate.snapshot import Classes, Key, Snapshot
 from benchgen.gate.verdict import Judge, gated, margin_of
 from benchgen.metrics.base import Score
 from benchgen.runs.documents import MetricRecord, SourceRecord
 from benchgen.stats.estimates import estimate
-from benchgen.suite import GateChoice
 
 SIZES = (100, 200, 400)
 KEY: Key = ("error", "net")
