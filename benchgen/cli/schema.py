@@ -8,8 +8,9 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON Schema of result documents, run.json, baselines and gate.json."""
+    """Print the JSON Schema of result documents, run.json, baselines, gate.json and audit.json."""
+    from benchgen.audits.documents import AuditDocument
     from benchgen.gate.documents import BaselineDocument, GateDocument
     from benchgen.runs.documents import json_schema
 
-    typer.echo(json.dumps(json_schema(BaselineDocument, GateDocument), indent=1))
+    typer.echo(json.dumps(json_schema(BaselineDocument, GateDocument, AuditDocument), indent=1))

@@ -129,7 +129,8 @@ def _save(data: bytes, folder: Path) -> Path:
 def test_schema_is_published(benchgen_command: Command) -> None:
     schema = json.loads(benchgen_command("schema").out)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert {"ResultDocument", "RunDocument", "EstimateRecord"} <= set(schema["$defs"])
+    documents = {"ResultDocument", "RunDocument", "BaselineDocument", "GateDocument"}
+    assert documents | {"AuditDocument"} <= set(schema["$defs"])
 
 
 def test_the_default_suite_shrinks_without_reference_models(

@@ -7,10 +7,12 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from benchgen import audit
 from benchgen.asked import AuditChoice
+from benchgen.audits.documents import AuditDocument
 from benchgen.audits.sample import write_page
 from benchgen.errors import UsageError
 from benchgen.evaluation import run
@@ -39,7 +41,9 @@ def test_unfair_shares_fail_and_the_pages_say_so(squares: MakeRun) -> None:
     red, blue = sorted(record.shares, key=lambda share: -share.count)
     assert (red.kind, red.count, blue.count) == ("red", 60, 30)
     out = Path("run/audit")
-    assert json.loads((out / "audit.json").read_text())["checks"]
+    written = json.loads((out / "audit.json").read_text())
+    assert written["checks"]
+    jsonschema.validate(written, AuditDocument.model_json_schema(mode="serialization"))
     page = (out / "index.html").read_text()
     assert "squares fails shares of colour on target and parity of colour" in page
     assert 'failures="2"' in (out / "junit.xml").read_text()
