@@ -98,8 +98,14 @@ class Chosen(Shorthand):
 
 
 class ExtractorChoice(Chosen):
-    """An extractor; ``jpeg`` is the quality at which it sees all images compressed, if at any."""
+    """An extractor.
 
+    Attributes:
+        name: What it is called in results, instead of its id.
+        jpeg: The quality at which it sees all images compressed, if at any.
+    """
+
+    name: str | None = Field(default=None, pattern=r"^[\w.-]{1,40}$")
     jpeg: int | None = Field(default=None, ge=1, le=95)
 
 

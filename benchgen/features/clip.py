@@ -1,14 +1,18 @@
-"""CLIP's image tower (ViT-B/32), as torch-fidelity carries it."""
+"""CLIP (ViT-B/32): its image tower as torch-fidelity carries it, and classes told by texts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchgen.errors import WeightsError
-from benchgen.features.network import Input, NetworkExtractor, features_only, made_when_needed
+from benchgen.errors import UsageError, WeightsError
+from benchgen.features.extractor import Extracted
+from benchgen.features.network import Input, NetworkExtractor, made_when_needed
 from benchgen.features.torchscript import is_torchscript, load_torchscript_module
 from benchgen.features.weights import Published, load_state, locate
 from benchgen.images.resize import Rule
@@ -32,6 +36,7 @@ def load(
     weights: str | Path | None = None,
     weights_sha256: str | None = None,
     resize: Rule = "tf1",
+    classes: Mapping[str, str | Sequence[str]] | None = None,
 ) -> NetworkExtractor:
     """The ``clip-vit-b-32`` extractor: image embeddings of 512 values, not normalised.
 
@@ -41,25 +46,90 @@ def load(
         weights_sha256: Allows other weights than the published ones, by naming their sha256: a
             state dict of OpenAI's layout (``visual.conv1.weight`` and so on) and this size.
         resize: How images come to 224 x 224; "tf1" is torch-fidelity's rule.
+        classes: Texts by class, which make it a classifier without training (Radford et al. 2021,
+            arXiv:2103.00020): logits are the cosines of image and text, times the model's scale;
+            of several texts, the mean of their normalised embeddings counts. Needs open_clip.
 
     Raises:
-        UsageError: no such resize rule, or a sha256 without weights.
+        UsageError: no such resize rule, a sha256 without weights, fewer than two classes, or
+            open_clip is missing.
         WeightsError: weights missing, with another sha256, or of another network.
     """
     prepare = Input.of(_SIDE, resize, _MEAN, _STD)
     path, sha256 = locate("clip-vit-b-32", PUBLISHED, weights, weights_sha256)
-    network = made_when_needed(
-        lambda: _build(_state(path, sha256)).to(device).eval(),
-        at_once=weights_sha256 is not None,
+    texts = {name: (told,) if isinstance(told, str) else tuple(told) for name, told in _of(classes)}
+    if texts:
+        _open_clip()
+    forward = made_when_needed(
+        lambda: _forward(_state(path, sha256), texts, device), at_once=weights_sha256 is not None
     )
+    told = {"classes": "; ".join(f"{name}: {' | '.join(texts[name])}" for name in texts)}
     return NetworkExtractor(
-        features_only(network),
+        forward,
         prepare,
         device,
         _D,
-        {"network": "clip-vit-b-32", "weights": sha256, "layer": "clip", **prepare.fingerprint},
+        {
+            "network": "clip-vit-b-32",
+            "weights": sha256,
+            "layer": "clip",
+            **(told if texts else {}),
+            **prepare.fingerprint,
+        },
         side=_SIDE,
+        classes=tuple(texts),
     )
+
+
+def _of(classes: Mapping[str, str | Sequence[str]] | None) -> list[tuple[str, str | Sequence[str]]]:
+    found = list((classes or {}).items())
+    if len(found) == 1 or any(not told for _, told in found):
+        raise UsageError(f"clip-vit-b-32: classes is {classes}; give two or more, each with a text")
+    return found
+
+
+def _forward(
+    state: dict[str, Tensor], texts: Mapping[str, Sequence[str]], device: str | torch.device
+) -> Callable[[Tensor], Extracted]:
+    tower = _build(state).to(device).eval()
+    if not texts:
+        return lambda images: Extracted(tower(images))
+    directions = _directions(state, texts).to(device)
+
+    def forward(images: Tensor) -> Extracted:
+        features = tower(images)
+        return Extracted(features, F.normalize(features) @ directions.T)
+
+    return forward
+
+
+@torch.no_grad()
+def _directions(state: dict[str, Tensor], texts: Mapping[str, Sequence[str]]) -> Tensor:
+    """The embedding of each class's texts, as long as the model's scale: float32 ``[K, d]``."""
+    open_clip = _open_clip()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = open_clip.model.build_model_from_openai_state_dict(
+                dict(state), cast_dtype=torch.float32
+            ).float()
+    except (KeyError, RuntimeError) as error:
+        raise WeightsError(f"these weights have no text tower of CLIP: {error}") from error
+    means = [
+        model.encode_text(open_clip.tokenize(list(told)), normalize=True).mean(dim=0)
+        for told in texts.values()
+    ]
+    return F.normalize(torch.stack(means)) * state["logit_scale"].float().exp()
+
+
+def _open_clip() -> Any:
+    try:
+        import open_clip  # type: ignore[import-untyped,import-not-found]
+    except ImportError as error:
+        raise UsageError(
+            "clip-vit-b-32 reads the texts of classes with open_clip, which is not installed: "
+            "pip install 'benchgen[clip]'"
+        ) from error
+    return open_clip
 
 
 def _state(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -21,6 +21,12 @@ _DATA_SET: dict[str, dict[str, Any]] = {
     "download": {"type": "boolean", "default": True},
 }
 
+_TEXT = {"type": "string", "minLength": 1}
+_TEXTS = {
+    "type": ["object", "null"],
+    "additionalProperties": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
+    "default": None,
+}
 _WEIGHTS: dict[str, dict[str, Any]] = {
     "weights": {"type": ["string", "null"], "default": None},
     "weights_sha256": {"type": ["string", "null"], "default": None},
@@ -139,7 +145,7 @@ def benchgen_extractors() -> list[ExtractorSpec]:
             name="clip-vit-b-32",
             factory="benchgen.features.clip:load",
             description="CLIP image embeddings, 512 features; weights fetched once (354 MB)",
-            parameters=_PUBLISHED,
+            parameters={**_PUBLISHED, "classes": _TEXTS},
         ),
         *(
             ExtractorSpec(

@@ -153,7 +153,7 @@ def _registered(
 
 
 def _labels(chosen: Sequence[Chosen], ids: Sequence[str], where: str) -> list[str]:
-    """For each choice its bare name, with the distribution or parameters where those set it apart.
+    """For each choice its own or bare name, with distribution or parameters that set it apart.
 
     Raises:
         SuiteError: If two choices are the same.
@@ -169,7 +169,8 @@ def _labels(chosen: Sequence[Chosen], ids: Sequence[str], where: str) -> list[st
             marks.append(f"jpeg={choice.jpeg}")
         name = bare if len(set(alike)) == 1 else identifier
         several = alike.count(identifier) > 1 and marks
-        labels.append(f"{name}[{','.join(marks)}]" if several else name)
+        own = choice.name if isinstance(choice, ExtractorChoice) else None
+        labels.append(own or (f"{name}[{','.join(marks)}]" if several else name))
     for label in labels:
         if labels.count(label) > 1:
             raise SuiteError(f"{where}: {label} is named twice; leave one out")

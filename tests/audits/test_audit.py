@@ -208,11 +208,10 @@ def test_images_that_repeat_others_are_shown(squares: MakeRun) -> None:
 def test_a_classifier_of_ones_own_reads_the_labels(squares: MakeRun, tmp_path: Path) -> None:
     Path("colour.onnx").write_bytes(mean_colour())
     classes = ["red", "green", "blue"]
-    extractor = {"id": "onnx:colour.onnx", "params": {"classes": classes}}
-    made = squares(UNFAIR, extractors=[extractor])
-    column = f"class@{min(made['squares'].document.features)}"
-    declared = AuditChoice.model_validate({"attributes": [{"name": column, "parity": 0.2}]})
-    found = audit(made, declared)
+    reader = {"id": "onnx:colour.onnx", "name": "tint", "params": {"classes": classes}}
+    attribute = {"name": "class@tint", "parity": 0.2}
+    declared = AuditChoice.model_validate({"attributes": [attribute]})
+    found = audit(squares(UNFAIR, extractors=[reader]), declared)
     [record] = found.attributes
     assert {share.kind: share.count for share in record.shares} == {"red": 60, "blue": 30}
     assert found.checks[0].verdict == "pass"
