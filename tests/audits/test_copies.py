@@ -44,7 +44,7 @@ def audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     return made
 
 
-@pytest.mark.parametrize(("count", "verdict"), [(0, "pass"), (2, None), (10, None), (60, "fail")])
+@pytest.mark.parametrize(("count", "verdict"), [(0, "pass"), (2, None), (10, None), (40, "fail")])
 def test_copies(audited: object, count: int, verdict: str | None) -> None:
     found: AuditDocument = audited(count)  # type: ignore[operator]
     [check] = found.checks
