@@ -164,11 +164,14 @@ vae = Family(
         "latent_dim": {**_COUNT, "multipleOf": 2},
         "width": _COUNT,
         "shared_scale": {"type": "boolean"},
+        "couplings": _COUNT,
+        "coupling_hidden": _COUNT,
     },
     settings={
         "beta": {"type": "number", "exclusiveMinimum": 0},
         "learning_rate": _RATE,
         "label_dropout": _SHARE,
+        "prior_share": _SHARE,
     },
     likelihood=True,
 )

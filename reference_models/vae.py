@@ -8,7 +8,8 @@ images themselves, in bits per dimension.
 Papers: Kingma and Welling 2014, Rezende et al. 2014 (the VAE); Sohn et al. 2015 (conditioning on
 the class); Higgins et al. 2017 (beta, the weight of the KL term); Chen et al. 2017 (a flow as the
 prior); Dinh et al. 2017 (affine coupling layers); Kingma et al. 2016 (discretised logistics);
-Burda et al. 2016 (the bound from several codes); Rybkin et al. 2021 (one learned scale).
+Burda et al. 2016 (the bound from several codes); Dai and Wipf 2019 (the prior learns once more);
+Rybkin et al. 2021 (one learned scale).
 """
 
 import math
@@ -152,6 +153,17 @@ class VAE(nn.Module):
         prior = self.prior.log_density(codes, self.label_embedding(labels))
         return reconstruction + beta * (posterior - prior)
 
+    def prior_loss(self, levels: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        """Nats of each image's code under the prior, float32 [B]; only the prior gets gradients.
+
+        Arguments are those of ``negative_elbo``.
+        """
+        with torch.no_grad():
+            mean, log_variance = self.encode(scaled(levels), labels)
+            codes = mean + torch.exp(0.5 * log_variance) * noise
+            told = self.label_embedding(labels)
+        return -self.prior.log_density(codes, told)
+
     @torch.no_grad()
     def log_likelihood(
         self, images: Tensor, labels: Tensor | None, noise: Noise, codes: int = 16
@@ -215,6 +227,8 @@ class VAERecipe(Recipe):
         config: The architecture.
         beta: Weight of the KL term; 1 maximises the likelihood.
         label_dropout: Share of labels replaced by "any class".
+        prior_share: Share of the epochs, the last ones, in which the prior alone learns, on the
+            codes of an encoder that no longer moves (Dai and Wipf 2019).
     """
 
     epochs = 20
@@ -228,22 +242,33 @@ class VAERecipe(Recipe):
         beta: float = 1.0,
         learning_rate: float = 1e-3,
         label_dropout: float = 0.1,
+        prior_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.model: VAE = VAE(config)
         self.beta, self.label_dropout, self.learning_rate = beta, label_dropout, learning_rate
+        self.prior_share = prior_share
+        self._prior_alone = False
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
         self.optimizers = [self.optimizer]
 
     def begin(self, epoch: int, epochs: int) -> None:
-        """The learning rate falls along a half cosine."""
-        set_learning_rate(self.optimizer, self.learning_rate * cosine(epoch, epochs))
+        """The learning rate falls along a half cosine, for all and then for the prior."""
+        border = epochs - round(self.prior_share * epochs)
+        self._prior_alone = epoch >= border
+        done = (epoch - border, epochs - border) if self._prior_alone else (epoch, border)
+        set_learning_rate(self.optimizer, self.learning_rate * cosine(*done))
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step up the bound; reports it in bits per dimension."""
         labels = drop(labels, self.label_dropout, self.model.config.classes)
         levels = (images * 255).round().to(torch.uint8)
         noise = torch.randn(len(images), self.model.config.latent_dim, device=images.device)
+        if self._prior_alone:
+            with self.autocast():
+                loss = self.model.prior_loss(levels, labels, noise).mean()
+            optimize(self.optimizer, loss, most=100.0)
+            return {"nats of the code": loss}
         with self.autocast():
             loss = self.model.negative_elbo(levels, labels, noise, self.beta).mean()
         optimize(self.optimizer, loss, most=100.0)

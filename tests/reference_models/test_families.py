@@ -210,6 +210,46 @@ def test_pixels_of_a_channel_may_share_their_scale(tmp_path: Path) -> None:
     assert loaded.log_likelihood(levels, labels[:2], SeededNoise(2)).shape == (2,)
 
 
+def test_the_prior_may_learn_on_alone() -> None:
+    recipe = vae.VAERecipe(vae.Config(width=4, hidden=16, shape=(1, 8, 8)), prior_share=0.5)
+    images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
+    moved = []
+    for epoch in range(4):
+        before = {name: value.clone() for name, value in recipe.model.named_parameters()}
+        recipe.begin(epoch, 4)
+        recipe.step(images, labels)
+        after = dict(recipe.model.named_parameters())
+        moved.append({n.partition(".")[0] for n in before if not torch.equal(before[n], after[n])})
+    everything = {"label_embedding", "prior", "encoder_convolutions", "encoder_head", "decoder"}
+    assert moved == [everything, everything, {"prior"}, {"prior"}]
+    rates = []
+    for epoch in range(4):
+        recipe.begin(epoch, 4)
+        rates.append(recipe.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-3, 5e-4, 1e-3, 5e-4])
+
+
+def test_a_discriminator_sees_how_the_images_of_a_class_differ() -> None:
+    features, labels = torch.randn(7, 5), torch.tensor([0, 0, 0, 1, 1, 2, 0])
+    found = gan.deviation_in_class(features, labels)
+    for row, label in zip(found, labels.tolist(), strict=True):
+        own = features[labels == label]
+        expected = (own.var(dim=0, correction=0) + 1e-4).sqrt()
+        torch.testing.assert_close(row, expected)
+    config = gan.Config(shape=(1, 8, 8), discriminator_width=4)
+    plain, told = (gan.Discriminator(config, spread=spread).eval() for spread in (False, True))
+    images = torch.rand(8, 1, 8, 8)
+    alike, labels = images[:1].expand(8, -1, -1, -1), torch.zeros(8, dtype=torch.int64)
+    alone = torch.tensor([3])
+    for net, differs in ((plain, False), (told, True)):
+        together = net(alike, labels)[:1]
+        among = net(torch.cat([alike[:1], images[1:]]), labels)[:1]
+        assert bool((together - among).abs() > 1e-4) is differs
+        assert net(images[:1], alone).shape == (1,)
+    halves = told(torch.cat([images, alike]), torch.cat([labels, labels]), parts=2)
+    torch.testing.assert_close(halves[8:], told(alike, labels))
+
+
 def test_noise_levels_fall_to_zero() -> None:
     levels = diffusion.noise_levels(20)
     assert len(levels) == 21
