@@ -22,15 +22,9 @@ from pathlib import Path
 import numpy as np
 from harness import REPORTS, json_file
 
+from benchgen.stats.calibrated import Confusion, corrected_shares
 from benchgen.stats.parity import distances, parity, ratio
-from benchgen.stats.shares import (
-    UNKNOWN,
-    Confusion,
-    Shares,
-    corrected_shares,
-    powered_shares,
-    read_shares,
-)
+from benchgen.stats.shares import UNKNOWN, Shares, powered_shares, read_shares
 
 NAMES = "abcdefg"
 THRESHOLD = 0.8

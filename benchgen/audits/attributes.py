@@ -24,16 +24,10 @@ from benchgen.audits.questions import Question, images_needed, settled
 from benchgen.errors import MetricError, UsageError
 from benchgen.report.numbers import significant
 from benchgen.stats.association import amplification, dependence
+from benchgen.stats.calibrated import Confusion, corrected_shares
 from benchgen.stats.limits import p_at_least, p_at_most
 from benchgen.stats.parity import Distances, distances, p_distance, parity
-from benchgen.stats.shares import (
-    UNKNOWN,
-    Confusion,
-    Shares,
-    corrected_shares,
-    powered_shares,
-    read_shares,
-)
+from benchgen.stats.shares import UNKNOWN, Shares, powered_shares, read_shares
 
 
 @dataclass(frozen=True)

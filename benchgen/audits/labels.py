@@ -13,7 +13,8 @@ import pandas as pd
 
 from benchgen.errors import ImageError, UsageError
 from benchgen.images.table import Table, read_table
-from benchgen.stats.shares import UNKNOWN, Confusion
+from benchgen.stats.calibrated import Confusion
+from benchgen.stats.shares import UNKNOWN
 
 _UNREAD = ("", "unknown")
 _MOST_KINDS = 100

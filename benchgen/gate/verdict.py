@@ -10,7 +10,6 @@ no adjustment (Berger 1982). A question that is settled is asked no more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ import torch
 from benchgen.asked import GateChoice
 from benchgen.gate.baseline import named, snapped
 from benchgen.gate.documents import CheckRecord, Word
+from benchgen.gate.question import Question, Test
 from benchgen.gate.snapshot import Classes, Key, Snapshot, pairable
 from benchgen.metrics.base import Score
 from benchgen.runs.documents import MetricRecord
@@ -33,64 +33,6 @@ _FOR_BOUNDS = 0.1
 """Share of alpha that is kept for scores that are too good to be true."""
 _POWER = 0.8
 _OUT_OF_REACH = 1000
-
-
-@dataclass
-class _Test:
-    """One-sided p-values of one hypothesis, a look each."""
-
-    looks: Looks
-    nominal: list[float] = field(default_factory=list)
-
-    @property
-    def p(self) -> float:
-        return self.looks.p_value(self.nominal)
-
-
-@dataclass
-class _Question:
-    """One thing asked of one generator: of a metric, or of its classes' shares.
-
-    ``worse`` and ``within`` hold one test a side that harm can lie on: one for a metric, two a
-    class. Any of the first rejected is harm; all of the second are needed for none.
-    """
-
-    generator: str
-    check: str
-    looks: Looks
-    margin: float = 0.0
-    grows: bool = False
-    worse: dict[str, _Test] = field(default_factory=dict)
-    within: dict[str, _Test] = field(default_factory=dict)
-    better: _Test | None = None
-    too_good: _Test | None = None
-    shown: CheckRecord | None = None
-    same: bool = False
-    settled: Word | None = None
-    error: float = 0.0
-    reason: str = ""
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether a look is left."""
-        return len(next(iter(self.worse.values())).nominal) < len(self.looks.sizes)
-
-    @property
-    def p_worse(self) -> float:
-        return min(1.0, len(self.worse) * min(test.p for test in self.worse.values()))
-
-    @property
-    def p_within(self) -> float:
-        return max(test.p for test in self.within.values())
-
-    def ask(self, side: str, harm: Difference) -> None:
-        """Add a look at one side. Harm without a known error settles nothing."""
-        at_most, at_least = harm.p_at_most(self.margin), harm.p_at_least(self.margin)
-        looked = len(self.worse[side].nominal) if side in self.worse else 0
-        if self.grows and looked + 1 < len(self.looks.sizes):
-            at_least = None  # few images show less of a harm than the budget does
-        for tests, p in ((self.worse, at_most), (self.within, at_least)):
-            tests.setdefault(side, _Test(self.looks)).nominal.append(1.0 if p is None else p)
 
 
 class Accepted(Protocol):
@@ -120,7 +62,7 @@ class Judge:
         self.asked = asked
         self.metrics = metrics
         self.baselines = baselines
-        self._questions: dict[tuple[str, str], _Question] = {}
+        self._questions: dict[tuple[str, str], Question] = {}
         self._said: list[CheckRecord] = []
         self._refused: set[tuple[str, str]] = set()
         self.changes: dict[tuple[str, str], torch.Tensor] = {}
@@ -208,8 +150,8 @@ class Judge:
             )
         return found
 
-    def _question(self, name: str, check: str, looks: Looks) -> _Question:
-        return self._questions.setdefault((name, check), _Question(name, check, looks))
+    def _question(self, name: str, check: str, looks: Looks) -> Question:
+        return self._questions.setdefault((name, check), Question(name, check, looks))
 
     def _is_settled(self, name: str, check: str) -> bool:
         question = self._questions.get((name, check))
@@ -223,7 +165,7 @@ class Judge:
 
     def _ask_metric(
         self,
-        question: _Question,
+        question: Question,
         metric: MetricRecord,
         before: Estimate,
         now: Estimate,
@@ -235,13 +177,13 @@ class Judge:
         harm = difference(first, second, paired=paired, shared_reference=True)
         question.ask("", harm)
         improved = harm.p_at_least(-question.margin)
-        question.better = question.better or _Test(question.looks)
+        question.better = question.better or Test(question.looks)
         question.better.nominal.append(1.0 if improved is None else improved)
         question.same = harm.value == 0 and harm.stderr == 0
         question.error = max(harm.errors or (0.0,))
         bound = self.asked.bounds.get(metric.id, _ceiling(metric, now))
         if bound is not None:
-            question.too_good = question.too_good or _Test(question.looks)
+            question.too_good = question.too_good or Test(question.looks)
             question.too_good.nominal.append(_beyond(metric, now, bound))
         if harm.stderr is None:
             question.reason = "its error is unknown: " + "; ".join(harm.notes)
@@ -263,7 +205,7 @@ class Judge:
 
     def _ask_shares(
         self,
-        question: _Question,
+        question: Question,
         before: Classes,
         now: Classes,
         found: Mapping[str, Difference],
@@ -319,7 +261,7 @@ class Judge:
                 if not (better and question.too_good is not None and question.goes_on):
                     question.settled = "improved" if better else "unchanged"
 
-    def _needed(self, question: _Question) -> int | None:
+    def _needed(self, question: Question) -> int | None:
         """Images for a verdict with power 0.8, if the harm is what it looks like."""
         shown = question.shown
         if shown is None or shown.harm is None or shown.n is None or not question.error:
@@ -425,7 +367,7 @@ def _turned(shift: Difference) -> Difference:
     )
 
 
-def _reason(question: _Question) -> str:
+def _reason(question: Question) -> str:
     if question.settled == "implausible":
         return "better than real images can be: look for copies of the reference among the samples"
     if question.same:

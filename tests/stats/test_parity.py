@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from benchgen.errors import MetricError
+from benchgen.stats.calibrated import Confusion, corrected_shares
 from benchgen.stats.parity import distances, parity, ratio
-from benchgen.stats.shares import Confusion, Shares, corrected_shares, read_shares
+from benchgen.stats.shares import Shares, read_shares
 
 
 def counted(*counts: int) -> Shares:

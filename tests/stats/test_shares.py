@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 
 from benchgen.errors import MetricError
-from benchgen.stats.shares import (
-    UNKNOWN,
-    Confusion,
-    corrected_shares,
-    powered_shares,
-    read_shares,
-)
+from benchgen.stats.calibrated import Confusion, corrected_shares
+from benchgen.stats.shares import UNKNOWN, powered_shares, read_shares
 
 NAMES = ("a", "b", "c")
 RATES = np.array([[0.8, 0.15, 0.05], [0.1, 0.85, 0.05], [0.05, 0.1, 0.85]])
