@@ -159,8 +159,9 @@ def _least_diverse(
     excess: dict[str, Estimate] = {}
     for kind, found in values.items():
         made, real = found["vendi"], found["vendi of real"]
-        if None in (made.value, made.stderr, real.value, real.stderr):
-            return settled(record, "inconclusive", f"the error of Vendi is unknown for {kind}")
+        for one in (made, real):
+            if one.stderr is None:
+                return settled(record, "insufficient", f"Vendi of {kind}: {one.reason}")
         assert made.value is not None
         assert made.stderr is not None
         assert real.value is not None

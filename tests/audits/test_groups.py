@@ -41,13 +41,17 @@ def side(
 
 
 def judged(
-    counts: list[int], worse: float = 0.0, collapsed: float = 0.0, **limits: float
+    counts: list[int],
+    worse: float = 0.0,
+    collapsed: float = 0.0,
+    least: int = 30,
+    **limits: float,
 ) -> tuple[list[KindRecord], list[CheckRecord]]:
     result, labels = side(counts, 0, worse, collapsed)
     real, real_labels = side([150, 150, 150], 1)
     row = Row(Columns("gan", pd.DataFrame(), {}), None)
     choice = AttributeChoice.model_validate({"name": "kind", **limits})
-    asked = AuditChoice()
+    asked = AuditChoice(least=least)
     records, questions = judge_kinds(row, result, real, choice, labels, real_labels, asked)
     return records, decide(questions, asked.alpha)
 
@@ -96,3 +100,9 @@ def test_kinds_as_diverse_as_real_ones_pass() -> None:
     records, [check] = judged([150, 150, 40], diversity=0.8)
     assert check.verdict == "pass"
     assert [record.n for record in records] == [40] * 3
+
+
+def test_fewer_images_than_features_say_nothing_of_diversity() -> None:
+    [check] = judged([150, 150, 7], diversity=0.8, least=5)[1]
+    assert check.verdict == "insufficient"
+    assert "use more images than features" in check.reason
