@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from math import hypot
+from typing import Any
 
+import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
@@ -91,13 +94,13 @@ def difference(
     apart = Spread.sum(side.spread for side in (*fakes, *reals)).variance
     own = hypot(a.stderr, b.stderr)
     if a.law is not None and b.law is not None and own > 0:
-        left = _without_noise(together, _second_order(a, b, paired, shared_reference)) ** 0.5 / own
+        left = without_noise(together, _second_order(a, b, paired, shared_reference)) ** 0.5 / own
     elif (paired or shared_reference) and (halvings := _halvings(a, b)) is not None:
         left = halvings
     else:
         left = (together / apart) ** 0.5 if apart > 0 else 1.0
     stderr = left * own
-    (a_down, a_up), (b_down, b_up) = _reaches(a), _reaches(b)
+    (a_down, a_up), (b_down, b_up) = reaches(a), reaches(b)
     down, up = left * hypot(a_down, b_up), left * hypot(a_up, b_down)
     quantile = quantile_of(level, degrees)
     interval = value - quantile * down, value + quantile * up
@@ -126,13 +129,13 @@ def _second_order(a: Estimate, b: Estimate, paired: bool, shared: bool) -> float
     return float(parts.mean(dim=1).sum())
 
 
-def _without_noise(together: float, second: float) -> float:
+def without_noise(together: Any, second: Any) -> Any:
     """Variance of the difference, F + Q, from that of its influences, which is about F + 2Q.
 
     Where F is zero F + 2Q is 2Q, give or take: below ``_NOISE`` times Q, F cannot be told from
     noise. Where Q is not known, nothing is taken off: the error is then too large near equality.
     """
-    return second if together < _NOISE * second else together - second
+    return np.where(together < _NOISE * second, second, together - second)
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ def _spreads(x: _Side, y: _Side, shared: bool, what: str) -> list[Spread]:
     return [variance_of_mean(x.influence - y.influence, clusters)]
 
 
-def _reaches(side: Estimate) -> tuple[float, float]:
+def reaches(side: Estimate) -> tuple[float, float]:
     """How far the interval reaches below and above the value, in units of its quantile."""
     assert side.value is not None
     assert side.stderr is not None
@@ -176,12 +179,14 @@ def _reaches(side: Estimate) -> tuple[float, float]:
 
 def _degrees(between: Spread, a: Estimate, b: Estimate) -> float | None:
     """Those of the influences, but no more than a side's whose clusters are no longer known."""
-    limits = [between.degrees, *(side.degrees for side in (a, b) if _lost_clusters(side))]
-    return min((limit for limit in limits if limit is not None), default=None)
+    found = min(between.degrees or math.inf, lost_degrees(a), lost_degrees(b))
+    return None if math.isinf(found) else found
 
 
-def _lost_clusters(side: Estimate) -> bool:
-    return side.method != "influence" and side.clusters is None and side.real_clusters is None
+def lost_degrees(side: Estimate) -> float:
+    """Degrees of freedom of an error over clusters that are no longer known; else infinite."""
+    lost = side.method != "influence" and side.clusters is None and side.real_clusters is None
+    return math.inf if not lost or side.degrees is None else side.degrees
 
 
 def _tail(excess: float, error: float, degrees: float | None) -> float:

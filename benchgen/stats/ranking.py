@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Literal
+
+import numpy as np
 
 from benchgen.errors import MetricError
 from benchgen.stats.estimates import Estimate
-from benchgen.stats.multiplicity import holm
-from benchgen.stats.paired import Difference, difference
+from benchgen.stats.pairwise import differences
 
 Direction = Literal["lower", "higher", "none"]
 
@@ -33,25 +33,6 @@ class Ranked:
     lowest: int | None
     highest: int | None
     tied_with_best: bool
-
-
-@dataclass(frozen=True)
-class PairTest:
-    """Whether the data tell two models apart.
-
-    Attributes:
-        first, second: The models.
-        difference: The first's value less the second's.
-        p: p-value of no difference, Holm-adjusted for all pairs; 1 where the difference has none.
-        distinct: Whether it is below alpha. Any of a family of tests is so by chance with a
-            probability of at most alpha.
-    """
-
-    first: str
-    second: str
-    difference: Difference
-    p: float
-    distinct: bool
 
 
 def rank(
@@ -91,65 +72,29 @@ def rank(
     sign = 1.0 if direction == "lower" else -1.0
     costs = {name: sign * e.value for name, e in estimates.items() if e.value is not None}
     names = sorted(costs, key=lambda name: costs[name])
-    tests = comparisons(
-        {name: estimates[name] for name in names},
+    asked = paired if callable(paired) else lambda _a, _b: paired
+    pairs = [[a != b and asked(a, b) for b in names] for a in names]
+    found = differences(
+        [estimates[name] for name in names],
+        paired=np.array(pairs, dtype=bool).reshape(len(names), len(names)),
         shared_reference=shared_reference,
-        paired=paired,
-        alpha=alpha,
     )
-    better = {(test.first, test.second) for test in tests if test.distinct}
+    # Names are in order, so a distinct one before is better, and one after is worse.
+    distinct = found.adjusted() < alpha
+    better, worse = np.tril(distinct).sum(axis=1), np.triu(distinct).sum(axis=1)
+    values = np.array([costs[name] for name in names])
     ranked = [
         Ranked(
             name,
-            rank=1 + sum(costs[other] < costs[name] for other in names),
-            lowest=1 + sum((other, name) in better for other in names),
-            highest=len(names) - sum((name, other) in better for other in names),
-            tied_with_best=(names[0], name) not in better,
+            rank=1 + int((values < values[place]).sum()),
+            lowest=1 + int(better[place]),
+            highest=len(names) - int(worse[place]),
+            tied_with_best=not distinct[place, 0],
         )
-        for name in names
+        for place, name in enumerate(names)
     ]
     undefined = [Ranked(name, None, None, None, False) for name in estimates if name not in costs]
     return ranked + undefined
-
-
-def comparisons(
-    estimates: Mapping[str, Estimate],
-    *,
-    shared_reference: bool,
-    paired: Callable[[str, str], bool] | bool,
-    alpha: float = 0.05,
-) -> list[PairTest]:
-    """Who can be told apart from whom: one test for every pair of models, in the order given.
-
-    Pairs without a p-value (a value or a standard error is unknown) are not tested: they do not
-    count among the tests that p-values are adjusted for.
-
-    Args:
-        estimates: One estimate per model, all of one metric.
-        shared_reference: Whether all used the same reference images.
-        paired: Whether two models' images are paired, for all or asked per pair of names.
-        alpha: Chance of telling any two equal models apart, among all pairs.
-
-    Raises:
-        MetricError: If ``alpha`` is not between 0 and 1, or paired images or shared references
-            differ in number.
-    """
-    _require_alpha(alpha)
-    found = {
-        (a, b): difference(
-            estimates[a],
-            estimates[b],
-            paired=paired(a, b) if callable(paired) else paired,
-            shared_reference=shared_reference,
-        )
-        for a, b in combinations(estimates, 2)
-    }
-    tested = {pair: one.p for pair, one in found.items() if one.p is not None}
-    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
-    return [
-        PairTest(*pair, one, adjusted.get(pair, 1.0), adjusted.get(pair, 1.0) < alpha)
-        for pair, one in found.items()
-    ]
 
 
 def _require_alpha(alpha: float) -> None:

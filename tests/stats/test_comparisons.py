@@ -10,7 +10,7 @@ from benchgen.metrics.base import DRAWS, Score, SquaredDistance, signs
 from benchgen.stats.estimates import Estimate, estimate
 from benchgen.stats.multiplicity import benjamini_hochberg, holm
 from benchgen.stats.paired import difference
-from benchgen.stats.ranking import comparisons, rank
+from benchgen.stats.ranking import rank
 
 
 def of(values: torch.Tensor, real: torch.Tensor | None = None, **extra) -> Estimate:
@@ -249,26 +249,6 @@ def test_ranking_arguments_are_checked():
     with pytest.raises(MetricError, match="alpha"):
         rank({}, direction="lower", shared_reference=True, paired=True, alpha=5)
     assert rank({}, direction="lower", shared_reference=True, paired=True) == []
-
-
-def test_every_pair_is_told_with_its_adjusted_p():
-    models = {
-        "a": of(noise(1)),
-        "b": of(noise(2) + 2),
-        "unknown": estimate(Score(1.0), n=5, m=None),
-        "c": of(noise(1) + 0.1 * noise(3)),
-    }
-    tests = comparisons(models, shared_reference=False, paired=False)
-    assert [(one.first, one.second) for one in tests] == [
-        ("a", "b"), ("a", "unknown"), ("a", "c"), ("b", "unknown"), ("b", "c"), ("unknown", "c"),
-    ]  # fmt: skip
-    tested = [one for one in tests if "unknown" not in (one.first, one.second)]
-    assert [one.p for one in tested] == pytest.approx(holm([one.difference.p for one in tested]))
-    assert [one.distinct for one in tested] == [True, False, True]
-    assert all((one.p, one.distinct) == (1.0, False) for one in tests if one not in tested)
-    assert tests[0].difference.value < 0
-    with pytest.raises(MetricError, match="alpha"):
-        comparisons(models, shared_reference=False, paired=False, alpha=0)
 
 
 def test_a_metric_without_direction_ranks_nothing():
