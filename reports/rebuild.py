@@ -1,10 +1,13 @@
 """Rebuild what benchgen publishes of its bundled models: comparisons and sample sheets.
 
-    python reports/rebuild.py [digits]
+    python reports/rebuild.py [digits shapes]
+    python reports/rebuild.py --sheet fashion-mnist --weights FOLDER
 
 Runs the bundled suites, puts each report into ``reports/<suite>/`` (HTML, PNG, JSON, CSV and
 Markdown) with the suite's audit in ``audit/``, and draws the sheets of ``docs/models.md`` into
-``docs/images/``: a row for each family, two columns for each class, then four without a class.
+``docs/images/``: a row for each family, two columns for each class, then four without a class. The
+second form draws the sheet alone of a data set whose weights do not ship; they are called
+``<data set>-<family>.safetensors``.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ from reference_models.noise import SeededNoise
 from reference_models.plugin import FAMILIES, WEIGHTS, Family
 
 ROOT = Path(__file__).parents[1]
-SUITES = {"digits": "mnist"}
+SUITES = {"digits": "mnist", "shapes": "shapes"}
 """Each bundled suite, and the data that its models were trained on."""
+PICTURES = ROOT / "docs" / "images"
 ENLARGED, GAP, OF_ANY_CLASS = 2, 2, 4
 
 
@@ -36,12 +40,18 @@ def main() -> None:
     """Rebuild what the command line names."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="default: all")
-    wanted = parser.parse_args().suites or list(SUITES)
+    parser.add_argument("--sheet", metavar="DATA", help="draw the sheet of this data set alone")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where its weights lie")
+    given = parser.parse_args()
+    if given.sheet:
+        sheet(given.sheet, given.weights).save(PICTURES / f"models-{given.sheet}.png")
+        return
+    wanted = given.suites or list(SUITES)
     if unknown := sorted(set(wanted) - SUITES.keys()):
         parser.error(f"no suite is called {unknown[0]!r}; known: {', '.join(SUITES)}")
     for suite in wanted:
         publish(suite, ROOT / "reports" / suite)
-        sheet(SUITES[suite]).save(ROOT / "docs" / "images" / f"models-{SUITES[suite]}.png")
+        sheet(SUITES[suite], WEIGHTS).save(PICTURES / f"models-{SUITES[suite]}.png")
 
 
 def publish(suite: str, out: Path) -> None:
@@ -56,10 +66,12 @@ def publish(suite: str, out: Path) -> None:
             benchgen.audit(run, out=out / "audit", command=f"benchgen audit {suite}")
 
 
-def sheet(data: str) -> Image.Image:
+def sheet(data: str, weights: Path) -> Image.Image:
     """Samples of every family that was trained on ``data``, the same noise and labels for each."""
-    files = [(family, WEIGHTS / f"{data}-{family.name}.safetensors") for family in FAMILIES]
+    files = [(family, weights / f"{data}-{family.name}.safetensors") for family in FAMILIES]
     rows = [torch.cat(_samples(path, family)) for family, path in files if path.is_file()]
+    if not rows:
+        raise SystemExit(f"{weights} has no {data}-<family>.safetensors")
     height, width = rows[0].shape[2:]
     across, down = len(rows[0]), len(rows)
     drawn = torch.full((3, down * (height + GAP) + GAP, across * (width + GAP) + GAP), 255)
