@@ -19,6 +19,7 @@ from benchgen.cli import (
     compare,
     doctor,
     gate,
+    leaderboard,
     ls,
     plugins,
     report,
@@ -41,6 +42,7 @@ app.command()(run.run)
 app.add_typer(gate.app, name="gate")
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(audit.app, name="audit")
+app.add_typer(leaderboard.app, name="leaderboard")
 app.command()(sample.sample)
 app.command()(train.train)
 app.command()(compare.compare)

@@ -1,0 +1,131 @@
+"""`benchgen leaderboard`: standings in a folder that anyone can check and extend."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from benchgen.leaderboard.board import Board
+
+app = typer.Typer(
+    help="Standings that last: a folder of results that anyone can check and extend.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+Folder = Annotated[Path, typer.Argument(help="The board's folder.")]
+
+
+@app.command()
+def init(
+    folder: Folder,
+    title: Annotated[str, typer.Option(help="What the board is called.")] = "Leaderboard",
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help='Of a metric in the combined rank: "fid@inception=2"; or several.'),
+    ] = None,
+) -> None:
+    """Begin an empty board; commit its folder to version control."""
+    from benchgen.leaderboard.board import Board
+
+    weights = dict(_weight(text) for text in weight or ())
+    Board.begin(folder, title, weights)
+    typer.echo(f"{folder}: an empty board. Next: benchgen leaderboard add {folder} RUN")
+
+
+@app.command()
+def add(
+    folder: Folder,
+    run: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    generator: Annotated[
+        list[str] | None, typer.Option("--generator", "-g", help="Name of one to add; or all.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Who adds it. Default: GITHUB_ACTOR, or the user's name.")
+    ] = None,
+) -> None:
+    """Put the generators of runs on the board; what cannot be compared with it is refused.
+
+    A model that is there gets another revision; the older ones stay.
+    """
+    from benchgen.leaderboard.board import Board
+
+    board = Board(folder)
+    who = by or os.environ.get("GITHUB_ACTOR") or getpass.getuser()
+    for directory in run:
+        for one in board.add(directory, by=who, names=generator or ()):
+            typer.echo(f"{one.model}: {one.outcome}, revision {one.revision}")
+
+
+@app.command()
+def check(folder: Folder) -> None:
+    """Tell what is wrong or doubtful with the entries, for whoever reviews them.
+
+    Exit codes: 0 nothing is wrong (there may be doubts); 1 an entry was changed, does not fit
+    the board, or states an error that its own influences deny.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from benchgen.leaderboard.board import Board
+    from benchgen.leaderboard.checks import examine
+
+    console = Console()
+    board = Board(folder)
+    found = examine(board)
+    for one in found:
+        style = "red" if one.kind == "error" else "yellow"
+        console.print(Text.assemble((f"{one.kind}: ", style), f"{one.model}: {one.text}"))
+    errors = sum(one.kind == "error" for one in found)
+    console.print(f"{errors} errors, {len(found) - errors} doubts")
+    raise typer.Exit(1 if errors else 0)
+
+
+@app.command()
+def show(folder: Folder) -> None:
+    """Print the standings: places over all metrics, then the scores."""
+    from rich.console import Console
+
+    from benchgen.leaderboard.board import Board
+    from benchgen.report.terminal import render
+
+    board = Board(folder)
+    console = Console()
+    if not board.models:
+        console.print(f"{board.document.title}: no models yet")
+        return
+    console.print(_standings(board))
+    console.print(render(board.comparison))
+
+
+def _standings(board: Board) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from benchgen.leaderboard.ranking import overall
+
+    table = Table(title=board.document.title, box=SIMPLE_HEAD, title_justify="left")
+    for heading in ("place", "model", "mean rank", "revision"):
+        table.add_column(heading)
+    for one in overall(board.comparison, board.document.weights):
+        open_ = f"{one.best}–{one.worst}" if one.best < one.worst else f"{one.place}"
+        revision = str(board.models[one.model].document.revision)
+        cells = (open_, one.model, f"{one.mean:.2f} [{one.lowest:.2f}, {one.highest:.2f}]")
+        table.add_row(*map(Text, (*cells, revision)))
+    return table
+
+
+def _weight(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        return name.strip(), float(number)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no weight; give METRIC@EXTRACTOR=NUMBER") from None

@@ -1,0 +1,1 @@
+"""Standings that last: a folder of results that anyone can check and extend."""
