@@ -143,6 +143,7 @@ def _contents(run: Run, result: Result) -> dict[str, bytes]:
         update={
             "rows": [result.name],
             "status": "complete",
+            "messages": [],  # of the whole run, not of this row
             "reference_sample": _pictures(run, run.document.reference_sample, files),
         }
     )
