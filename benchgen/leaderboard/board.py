@@ -180,8 +180,9 @@ class Board:
             )
 
     def _names(self) -> list[str]:
-        """Models in the order of the alphabet, then the bounds."""
-        found = {place.name for place in self._folders(self.folder / "models")}
+        """Models in the order of the alphabet, then the bounds; not those still being written."""
+        folders = self._folders(self.folder / "models")
+        found = {place.name for place in folders if self._places(place.name)}
         return [*sorted(found - set(_BOUNDS)), *(name for name in _BOUNDS if name in found)]
 
     def _places(self, model: str) -> list[Path]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,20 @@ def test_doubts_are_told(board: Board, scored: MakeRun) -> None:
     told = {(one.kind, one.model): one.text for one in examine(Board(board.folder))}
     assert "the same generator as b" in told["doubt", "a"]
     assert all(kind == "doubt" for kind, _ in told)
+
+
+def _add(folder: Path, run: Path) -> int:
+    [added] = Board(folder).add(run, by=run.name)
+    return added.revision
+
+
+def test_processes_that_add_at_once_lose_nothing(
+    board: Board, scored: MakeRun, tmp_path: Path
+) -> None:
+    runs = [scored({"a": 0.1 * place}, f"run{place}").directory for place in range(4)]
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as workers:
+        revisions = list(workers.map(_add, [board.folder] * 4, runs))
+    assert sorted(revisions) == [1, 2, 3, 4]
+    assert {entry.document.by for entry in board.history("a")} == {run.name for run in runs}
+    assert [place for place in (board.folder / "models").rglob(".*")] == []
+    assert board.damaged() == {}
