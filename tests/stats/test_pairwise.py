@@ -14,6 +14,7 @@ from benchgen.stats.estimates import Estimate, estimate
 from benchgen.stats.multiplicity import holm
 from benchgen.stats.paired import difference
 from benchgen.stats.pairwise import differences
+from benchgen.stats.ranking import rank
 
 N, M = 120, 90
 
@@ -105,3 +106,34 @@ def test_p_values_are_adjusted_over_the_pairs_that_have_one() -> None:
 def test_nothing_to_compare() -> None:
     assert differences([], paired=True, shared_reference=True).p.shape == (0, 0)
     assert np.isnan(differences([made("plain", 1)], paired=True, shared_reference=True).p).all()
+
+
+def test_intervals_of_two_hundred_ranks_hold_the_truth_and_copies_are_tied() -> None:
+    """Known order in steps, with known ties within each step; seeds and reference are shared."""
+    truth = np.repeat(np.arange(40) * 0.05, 5)
+    lowest = np.array([1 + (truth < own).sum() for own in truth])
+    highest = np.array([(truth <= own).sum() for own in truth])
+    inside = []
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        common, real = random.normal(size=400), torch.from_numpy(random.normal(size=400))
+        models = {}
+        for place, mean in enumerate(truth):
+            rows = torch.from_numpy(common + random.normal(size=400)) + mean
+            value = float(rows.mean() - real.mean())
+            score = Score(value, rows - rows.mean(), real.mean() - real)
+            models[f"m{place:03d}"] = estimate(score, n=400, m=400)
+        models["copy"] = models["m100"]
+        ranked = {
+            one.name: one
+            for one in rank(models, direction="lower", shared_reference=True, paired=True)
+        }
+        for place in range(len(truth)):
+            found = ranked[f"m{place:03d}"]
+            assert found.lowest is not None
+            assert found.highest is not None
+            # The copy stands beside the hundredth: it may push ranks by one.
+            inside.append(found.lowest <= highest[place] + 1 and found.highest >= lowest[place])
+        one, other = ranked["m100"], ranked["copy"]
+        assert (one.rank, one.lowest, one.highest) == (other.rank, other.lowest, other.highest)
+    assert np.mean(inside) >= 0.93
