@@ -67,9 +67,9 @@ def differences(
     if len(together) > 1:
         some = [estimates[i] for i in together.tolist()]
         at = np.ix_(together, together)
-        value, stderr, p, rounded = _at_once(some, pairs[at], shared_reference)
+        value, stderr, p, one_by_one = _at_once(some, pairs[at], shared_reference)
         found.value[at], found.stderr[at], found.p[at] = value, stderr, p
-        alone[at] = rounded
+        alone[at] = one_by_one
     for i, j in np.argwhere(np.triu(alone, 1)).tolist():
         one = difference(
             estimates[i],
@@ -128,9 +128,8 @@ def _at_once(
         certain = np.where(value == 0, 1.0, 0.0)
         p = np.minimum(1.0, 2 * np.where(error == 0, certain, tail))
     np.fill_diagonal(p, np.nan)
-    rounded = (fake.variance < _CANCELLED * fake.apart) | (real.variance < _CANCELLED * real.apart)
-    rounded |= fake.unequal | real.unequal
-    return value, stderr, p, rounded
+    one_by_one = (variance < _CANCELLED * apart) | fake.unequal | real.unequal
+    return value, stderr, p, one_by_one
 
 
 @dataclass(frozen=True)
