@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,21 +53,29 @@ def read_entry(directory: Path) -> Entry:
     """Open an entry, and refuse one that is not whole.
 
     Raises:
-        StoreError: A file is missing, was changed, leads outside, is too large, or is of a newer
-            schema; names it.
+        StoreError: A file is missing, was changed, was put in, leads outside, is too large, or is
+            of a newer schema; names it.
     """
     path = directory / "entry.json"
+    there = [file for file in sorted(directory.rglob("*")) if not file.is_dir()]
+    for file in there:
+        if file.is_symlink():
+            raise StoreError(f"{file} is a link; an entry consists of files")
+        if file.stat().st_size > _LARGEST:
+            size = f"{file.stat().st_size:,} bytes; {_LARGEST:,} are allowed"
+            raise StoreError(f"{file} has {size}")
     document: EntryDocument = read_document(path, EntryDocument)
     if _digest(document) != document.sha256:
         raise StoreError(f"{path} was changed after it was added: its sha256 is another")
     for name, sha256 in document.files.items():
         file = directory / _within(path, name)
-        if not file.is_file() or file.is_symlink():
+        if not file.is_file():
             raise StoreError(f"{file} is missing; it belongs to {path}")
-        if file.stat().st_size > _LARGEST:
-            raise StoreError(f"{file} has {file.stat().st_size:,} bytes; expected {_LARGEST:,}")
         if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
             raise StoreError(f"{file} was changed after it was added: its sha256 is another")
+    names = {file.relative_to(directory).as_posix() for file in there}
+    if strange := sorted(names - document.files.keys() - {"entry.json"}):
+        raise StoreError(f"{directory / strange[0]} does not belong to the entry; remove it")
     entry = Entry(directory, document)
     rows = list(entry.run.results)
     if rows != [entry.model] or entry.result.document.source.name != entry.model:
@@ -111,11 +118,6 @@ def write_entry(
                 return False
             raise
     return True
-
-
-def remove(folder: Path) -> None:
-    """Take an entry away, if it is there."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _contents(run: Run, result: Result) -> dict[str, bytes]:

@@ -130,6 +130,36 @@ def test_files_outside_an_entry_are_refused(board: Board, scored: MakeRun, name:
     assert "is not within the entry" in finding.text
 
 
+def test_what_does_not_belong_to_an_entry_is_refused(board: Board, scored: MakeRun) -> None:
+    board.add(scored({"a": 0.1}), by="Ada")
+    folder = board.folder / "models/a/0001"
+    strange = folder / "images/strange.svg"
+
+    def told() -> str:
+        [finding] = examine(Board(board.folder))
+        assert (finding.kind, finding.model) == ("error", "a")
+        return finding.text
+
+    strange.write_text("<svg onload='alert(1)'/>")
+    assert "does not belong to the entry" in told()
+    strange.unlink()
+    strange.symlink_to("/etc/hostname")
+    assert "is a link" in told()
+    strange.unlink()
+    with strange.open("wb") as file:
+        file.truncate(100_000_000)
+    assert "100,000,000 bytes; 20,000,000 are allowed" in told()
+    strange.unlink()
+    entry = folder / "entry.json"
+    whole = entry.read_text()
+    entry.write_text(whole.replace('"schema_version": 1', '"schema_version": 2'))
+    assert "this benchgen reads 1" in told()
+    entry.write_text(whole.replace('"revision": 1', '"revision": NaN'))
+    assert "not a benchgen document" in told()
+    entry.write_text(whole)
+    assert board.damaged() == {}
+
+
 def test_doubts_are_told(board: Board, scored: MakeRun) -> None:
     board.add(scored({"a": 0.1}), by="Ada")
     board.add(scored({"b": 0.1}, "other", seed=7), by="Bob")
