@@ -12,8 +12,8 @@ from benchgen.errors import NotComparableError, UsageError
 from benchgen.evaluation import Silent, open_suite
 from benchgen.gate import baseline as baselines
 from benchgen.gate.baseline import DEFAULT, Acceptance, Baseline
-from benchgen.gate.rounds import LEAST, generators_of, planned, snapshot, unlogged
 from benchgen.metrics.covariances.moments import moments
+from benchgen.rounds import LEAST, generators_of, planned, snapshot, unlogged
 from benchgen.runs.carrier import Carrier
 from benchgen.runs.directory import Run
 from benchgen.runs.passes import Observer, Passed

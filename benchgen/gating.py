@@ -17,9 +17,9 @@ from benchgen.gate import baseline as baselines
 from benchgen.gate.baseline import DEFAULT, Baseline
 from benchgen.gate.build import write_gate
 from benchgen.gate.documents import GateDocument, WorstPair
-from benchgen.gate.rounds import Rounds, generators_of, planned
 from benchgen.gate.snapshot import Key
 from benchgen.gate.verdict import Judge, gated
+from benchgen.rounds import Rounds, generators_of, planned
 from benchgen.runs.documents import MetricRecord
 from benchgen.runs.engine import default_directory, execute
 from benchgen.runs.passes import Observer, Passed

@@ -1,4 +1,4 @@
-"""What a gate and the acceptance of a baseline share: a suite's generators, look by look."""
+"""A suite's generators, look by look: what a gate and the acceptance of a baseline share."""
 
 from __future__ import annotations
 
