@@ -59,9 +59,11 @@ class Question:
 
     def ask(self, side: str, harm: Difference) -> None:
         """Add a look at one side. Harm without a known error settles nothing."""
-        at_most, at_least = harm.p_at_most(self.margin), harm.p_at_least(self.margin)
-        looked = len(self.worse[side].nominal) if side in self.worse else 0
-        if self.grows and looked + 1 < len(self.looks.sizes):
-            at_least = None  # few images show less of a harm than the budget does
+        within = self.margin
+        if self.grows:
+            # Few images show less of a harm than the budget does: as if it grew with their square.
+            looked = len(self.worse[side].nominal) if side in self.worse else 0
+            within *= (self.looks.sizes[looked] / self.looks.sizes[-1]) ** 2
+        at_most, at_least = harm.p_at_most(self.margin), harm.p_at_least(within)
         for tests, p in ((self.worse, at_most), (self.within, at_least)):
             tests.setdefault(side, Test(self.looks)).nominal.append(1.0 if p is None else p)
