@@ -92,10 +92,6 @@ def run_gate(
     going.carry_out(looks)
     for name in set(going.made) - {record.generator for record in judge.records}:
         judge.say(name, "incomparable", "nothing was asked of it: no gated metric has a value")
-    where = default_out(chosen) if out is None else Path(out)
-    audited = None
-    if chosen.gate.audit and rows:
-        audited = _audited(chosen, rows, looks.sizes[-1], where, trust_code, watching)
     document = GateDocument(
         benchgen_version=__version__,
         finished=now(),
@@ -107,12 +103,17 @@ def run_gate(
         seconds=round(time.perf_counter() - begun, 3),
         checks=judge.records,
         pairs=_worst_pairs(judge, found, going.passed),
-        audit=audited,
         messages=list(plan.messages),
         allow_inconclusive=allow_inconclusive,
     )
+    where = default_out(chosen) if out is None else Path(out)
     write_atomically(where / "suite.toml", chosen.toml())
     write_gate(document, where)
+    if chosen.gate.audit and rows:
+        # What the comparison found is kept, whatever becomes of the audit.
+        audited = _audited(chosen, rows, looks.sizes[-1], where, trust_code, watching)
+        document = document.model_copy(update={"audit": audited})
+        write_gate(document, where)
     return document
 
 

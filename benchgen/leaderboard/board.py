@@ -142,12 +142,19 @@ class Board:
     def damaged(self) -> dict[str, StoreError]:
         """By model, why a revision of it is not whole."""
         found = {}
-        for name in self._names():
-            for place in self._folders(self.folder / "models" / name):
+        for folder in self._folders(self.folder / "models"):
+            places = self._places(folder.name)
+            if strange := {*self._folders(folder)} - {*places}:
+                found[folder.name] = StoreError(
+                    f"{min(strange)} does not follow on revision {len(places)}: one is missing"
+                )
+            for revision, place in enumerate(places, 1):
                 try:
-                    read_entry(place)
+                    stated = read_entry(place).document.revision
+                    if stated != revision:
+                        raise StoreError(f"{place} says that it is revision {stated}")
                 except StoreError as error:
-                    found[name] = error
+                    found[folder.name] = error
         return found
 
     def require_comparable(self, result: Result) -> None:

@@ -212,6 +212,15 @@ def test_documents_refuse_nan(suite: MakeSuite) -> None:
         GateDocument.model_validate(told)
 
 
+def test_what_a_gate_found_is_kept_where_its_audit_cannot_be_made(suite: MakeSuite) -> None:
+    asked = {"gate": {"margins": {"fid": "5%"}, "audit": True}}
+    accepted(suite(**asked))
+    with pytest.raises(UsageError, match="nothing is asked"):
+        run_gate(suite("refactored", **asked))
+    kept = json.loads(Path(".benchgen/gate/strokes/gate.json").read_text())
+    assert {check["verdict"] for check in kept["checks"]} == {"unchanged"}
+
+
 def test_limits_of_an_audit_gate_too(suite: MakeSuite) -> None:
     gate = {"margins": {"fid": "5%"}, "audit": True}
     brightness = {"brightness": {"at_most": 0.01}}

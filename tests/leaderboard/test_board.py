@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -158,6 +159,16 @@ def test_what_does_not_belong_to_an_entry_is_refused(board: Board, scored: MakeR
     assert "not a benchgen document" in told()
     entry.write_text(whole)
     assert board.damaged() == {}
+
+
+def test_a_revision_that_is_missing_or_misplaced_is_told(board: Board, scored: MakeRun) -> None:
+    board.add(scored({"a": 0.1}), by="Ada")
+    folder = board.folder / "models/a"
+    (folder / "0001").rename(folder / "0002")
+    assert "one is missing" in str(board.damaged()["a"])
+    (folder / "0002").rename(folder / "0001")
+    shutil.copytree(folder / "0001", folder / "0002")
+    assert "says that it is revision 1" in str(board.damaged()["a"])
 
 
 def test_doubts_are_told(board: Board, scored: MakeRun) -> None:
