@@ -94,9 +94,8 @@ def unlogged(event: str, **fields: object) -> None:
 def snapshot(scored: ScoredRow, plan: Plan, n: int) -> tuple[Snapshot, list[EstimateRecord]]:
     records, prints = score_records(scored.scores, plan)
     keys: list[Key] = [(record.metric, record.extractor) for record in records]
-    source = scored.row.record.model_copy(update={"index_pure": scored.pure})
     return Snapshot(
-        source=source,
+        source=scored.row.record,
         n=n,
         excluded=len(scored.passed.excluded),
         estimates={

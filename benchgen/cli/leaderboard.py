@@ -105,6 +105,36 @@ def show(folder: Folder) -> None:
     console.print(render(board.comparison))
 
 
+@app.command()
+def render(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="Where the site goes.")] = Path("site"),
+) -> None:
+    """Write the board as a site of plain files, for any static host or to be opened from disk.
+
+    An older site at that place is replaced when the new one is whole.
+    """
+    from benchgen.leaderboard.board import Board
+    from benchgen.leaderboard.site import render as write
+
+    typer.echo(f"Site: {write(Board(folder), out)}")
+
+
+@app.command()
+def serve(
+    folder: Folder,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+) -> None:
+    """Serve the same site live: what is added is there at the next look.
+
+    Needs the extra `serve`: pip install 'benchgen[serve]'.
+    """
+    from benchgen.leaderboard.site.serve import listen
+
+    listen(str(folder), host, port)
+
+
 def _standings(board: Board) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

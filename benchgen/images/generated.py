@@ -178,6 +178,21 @@ class GeneratedSource:
         alone = torch.cat([next(self.read([i], 1)).images for i in (0, 1)])
         return bool((batch.int() - alone.int()).abs().max() <= 1)
 
+    def model_parameters(self) -> int | None:
+        """How many numbers its networks learnt; None where it shows no network.
+
+        Networks are ``torch.nn.Module``: the generator itself, or attributes of it.
+        """
+        generator = self._loaded()
+        seen = [generator, *getattr(generator, "__dict__", {}).values()]
+        learnt = {
+            id(parameter): parameter.numel()
+            for network in seen
+            if isinstance(network, torch.nn.Module)
+            for parameter in network.parameters()
+        }
+        return sum(learnt.values()) or None
+
     def log_likelihood(self, images: Tensor, indices: Tensor, labels: Tensor | None) -> Tensor:
         """Log-probability in nats, float64 ``[B]``, that the generator gives real images.
 

@@ -31,7 +31,7 @@ class EntryDocument(Document):
 
     schema_version: Literal[1] = 1
     benchgen_version: str
-    model: str = Field(pattern=r"^[\w.() -]{1,80}$")
+    model: str = Field(pattern=r"^\w[\w.() -]{0,79}$")
     revision: int = Field(ge=1)
     added: str = Field(description="When, in UTC.")
     by: str = Field(description="Who added it.")

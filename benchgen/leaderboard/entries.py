@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from benchgen.audits.documents import AuditDocument, CheckRecord
 from benchgen.errors import StoreError
 from benchgen.files import write_atomically
 from benchgen.hashing import digest
@@ -19,6 +20,7 @@ from benchgen.runs.directory import Result, Run, read_document
 from benchgen.runs.documents import Exhibit, Exhibits
 from benchgen.version import __version__
 
+_AUDIT = "audit.json"
 _LARGEST = 20_000_000
 """Bytes of one file: a result takes far less."""
 
@@ -42,6 +44,15 @@ class Entry:
     @property
     def result(self) -> Result:
         return self.run[self.model]
+
+    @cached_property
+    def checks(self) -> list[CheckRecord]:
+        """What an audit of the run said of this row; none where there was no audit."""
+        path = self.directory / _AUDIT
+        if not path.is_file():
+            return []
+        document: AuditDocument = read_document(path, AuditDocument)
+        return document.checks
 
     def says_the_same(self, result: Result) -> bool:
         """Whether a result of a run is this very one."""
@@ -140,6 +151,8 @@ def _contents(run: Run, result: Result) -> dict[str, bytes]:
             files[document.columns.replace(".parquet", ".reference.parquet")] = _parquet(
                 reference, []
             )
+    if (audit := _audit(run, result)) is not None:
+        files[_AUDIT] = _json(audit)
     lean = document.model_copy(update={"exhibits": kept, "features": {}})
     own = run.document.model_copy(
         update={
@@ -152,6 +165,22 @@ def _contents(run: Run, result: Result) -> dict[str, bytes]:
     files[f"results/{result.name}.json"] = _json(lean)
     files["run.json"] = _json(own)
     return files
+
+
+def _audit(run: Run, result: Result) -> AuditDocument | None:
+    """What an audit in the run's directory says of these very images, without its pictures."""
+    path = run.directory / "audit" / _AUDIT
+    if not path.is_file():
+        return None
+    document: AuditDocument = read_document(path, AuditDocument)
+    if result.document.source not in document.generators:
+        return None
+    own = [check for check in document.checks if check.generator == result.name]
+    seen = [shares for shares in document.attributes if shares.generator == result.name]
+    kept = {"checks": own, "attributes": seen, "generators": [result.document.source]}
+    return document.model_copy(
+        update={**kept, "run": run.directory.name, "repeated": [], "copies": []}
+    )
 
 
 def _pictures(run: Run, exhibits: list[Exhibit], files: dict[str, bytes]) -> list[Exhibit]:

@@ -36,7 +36,7 @@ def overall(comparison: Comparison, weights: Mapping[str, float]) -> list[Overal
 
     Rank intervals hold at once on each metric with the comparison's confidence; their means
     are taken as ends here, which is cautious. A model that lacks a metric is ranked behind all
-    others on it, with any rank open.
+    others on it, with any rank open. Where no metric ranks, all places are open.
 
     Args:
         comparison: The models' results.
@@ -46,6 +46,10 @@ def overall(comparison: Comparison, weights: Mapping[str, float]) -> list[Overal
         UsageError: A weight is of no such metric, or none is above 0.
     """
     boards = {board.key: board for board in comparison.boards if board.metric.direction != "none"}
+    models = [name for name, r in comparison.results.items() if r.document.row == "generator"]
+    if not (boards or weights):
+        k = len(models)
+        return [Overall(name, (1 + k) / 2, 1, k, place=1, best=1, worst=k) for name in models]
     chosen = dict(weights) or dict.fromkeys(boards, 1.0)
     if unknown := sorted(chosen.keys() - boards.keys()):
         raise UsageError(
@@ -54,7 +58,6 @@ def overall(comparison: Comparison, weights: Mapping[str, float]) -> list[Overal
     total = sum(chosen.values())
     if min(chosen.values(), default=0.0) < 0 or total <= 0:
         raise UsageError(f"the weights are {chosen}; expected none below 0, and one above")
-    models = [name for name, r in comparison.results.items() if r.document.row == "generator"]
     sums = {name: [0.0, 0.0, 0.0] for name in models}
     for key, weight in chosen.items():
         for name, ranks in _ranks(boards[key], models).items():

@@ -77,7 +77,7 @@ def _context(standings: Standings) -> dict[str, Any]:
         "disagreements": findings.disagreements(standings),
         "unsettled": findings.listed(findings.unsettled(standings)),
         "sheets": pictures.sheets(standings),
-        "offenders": [found for row in standings.rows if (found := _offenders(row))],
+        "offenders": [found for row in standings.rows if (found := offenders(row))],
         "balances": _balances(standings),
         "by_class": _by_class(standings),
         "fingerprints": _fingerprints(standings),
@@ -143,14 +143,14 @@ def _fidelity_plot(x: Column, y: Column) -> Markup:
 
 
 @dataclass(frozen=True)
-class _Offenders:
+class Offenders:
     row: Row
     metric: str
     raising: list[tuple[pictures.Picture, str, str]]
     lowering: list[tuple[pictures.Picture, str, str]]
 
 
-def _offenders(row: Row) -> _Offenders | None:
+def offenders(row: Row) -> Offenders | None:
     exhibits = row.result.document.exhibits
     if exhibits.offender_metric is None:
         return None
@@ -165,7 +165,7 @@ def _offenders(row: Row) -> _Offenders | None:
     raising, lowering = list(shown(exhibits.raising)), list(shown(exhibits.lowering))
     if not raising and not lowering:
         return None
-    return _Offenders(row, exhibits.offender_metric, raising, lowering)
+    return Offenders(row, exhibits.offender_metric, raising, lowering)
 
 
 @dataclass(frozen=True)

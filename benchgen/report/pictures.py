@@ -15,7 +15,7 @@ from benchgen.runs.documents import Exhibit
 
 SMALL = 64
 _TILE = 112
-_GAP = 2
+GAP = 2
 _MOST = 36
 _COLUMNS = 6
 
@@ -29,21 +29,36 @@ class Picture:
     pixelated: bool
 
     @property
-    def uri(self) -> str:
-        """The image as a ``data:`` URI: PNG where pixels count, JPEG for photographs."""
+    def kind(self) -> str:
+        """``"png"`` where pixels count, ``"jpeg"`` for photographs."""
+        return "png" if self.pixelated else "jpeg"
+
+    @property
+    def encoded(self) -> bytes:
+        """The image as a file."""
         buffer = io.BytesIO()
-        kind = "png" if self.pixelated else "jpeg"
-        self.image.save(buffer, kind, **({"optimize": True} if self.pixelated else {"quality": 88}))
-        return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        how = {"optimize": True} if self.pixelated else {"quality": 88}
+        self.image.save(buffer, self.kind, **how)
+        return buffer.getvalue()
+
+    @property
+    def uri(self) -> str:
+        """The image as a ``data:`` URI."""
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.encoded).decode()}"
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """The first images of one row, in a grid; the reference's has no row."""
+    """The first images of one row, in a grid; the reference's has no row.
+
+    ``tile`` is the (width, height) of one image; ``GAP`` pixels lie between two.
+    """
 
     name: str
     row: Row | None
     count: int
+    columns: int
+    tile: tuple[int, int]
     picture: Picture
 
 
@@ -52,9 +67,11 @@ def sheets(standings: Standings) -> list[Sheet]:
     loaded: dict[str, list[Image.Image]] = {}
     rows = {row.name: row for row in standings.rows}
     for run in standings.comparison.runs:
-        shown = _load_all(run.directory, run.document.reference_sample[:_MOST])
-        if shown and run.document.reference is not None:
-            loaded.setdefault(f"reference: {run.document.reference.name}", shown)
+        reference = run.document.reference
+        if reference is None or (name := f"reference: {reference.name}") in loaded:
+            continue
+        if shown := _load_all(run.directory, run.document.reference_sample[:_MOST]):
+            loaded[name] = shown
     for name, row in rows.items():
         sample = row.result.document.exhibits.sample[:_MOST]
         if shown := _load_all(row.result.directory, sample):
@@ -64,10 +81,7 @@ def sheets(standings: Standings) -> list[Sheet]:
     count = min(map(len, loaded.values()))
     columns = min(_COLUMNS, count)
     count -= count % columns
-    return [
-        Sheet(name, rows.get(name), count, _sheet(own[:count], columns))
-        for name, own in loaded.items()
-    ]
+    return [_sheet(name, rows.get(name), own[:count], columns) for name, own in loaded.items()]
 
 
 def single(directory: Path, exhibit: Exhibit) -> Picture | None:
@@ -97,20 +111,21 @@ def _load(directory: Path, exhibit: Exhibit) -> Image.Image | None:
         return None
 
 
-def _sheet(images: Sequence[Image.Image], columns: int) -> Picture:
+def _sheet(name: str, row: Row | None, images: Sequence[Image.Image], columns: int) -> Sheet:
     pixelated = max(max(image.size) for image in images) <= SMALL
     fitted = [image.copy() for image in images]
     for image in fitted:
         image.thumbnail((_TILE, _TILE), Image.Resampling.LANCZOS)
     wide = max(image.width for image in fitted)
     tall = max(image.height for image in fitted)
-    size = columns * (wide + _GAP) - _GAP, len(fitted) // columns * (tall + _GAP) - _GAP
+    size = columns * (wide + GAP) - GAP, len(fitted) // columns * (tall + GAP) - GAP
     sheet = Image.new("RGB", size, "#8b939c")
     for place, image in enumerate(fitted):
         down, across = divmod(place, columns)
-        x = across * (wide + _GAP) + (wide - image.width) // 2
-        y = down * (tall + _GAP) + (tall - image.height) // 2
+        x = across * (wide + GAP) + (wide - image.width) // 2
+        y = down * (tall + GAP) + (tall - image.height) // 2
         sheet.paste(image, (x, y))
     enlargement = max(1, round(60 / wide)) if pixelated else 1
     width = sheet.width * enlargement if pixelated else min(sheet.width, 380)
-    return Picture(sheet, width, pixelated)
+    picture = Picture(sheet, width, pixelated)
+    return Sheet(name, row, len(images), columns, (wide, tall), picture)

@@ -10,13 +10,15 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.transforms import Bbox
 
 from benchgen.report.pictures import Sheet
 from benchgen.report.standings import Cell, Column, Row, Standings
@@ -25,6 +27,7 @@ from benchgen.runs.documents import ClassShares
 _INK = "#25303c"
 MOST_CLASSES = 24
 _FAR = 1.5
+_WIDE, _VERY_WIDE = 5, 50
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -107,6 +110,69 @@ def fidelity_diversity(pairs: Sequence[tuple[Column, Column]]) -> Figure:
             columnspacing=1.2,
         )
     return figure
+
+
+def pareto(
+    points: Sequence[tuple[Row, float, float]],
+    front: Collection[str],
+    *,
+    across: str,
+    text: Callable[[float], str],
+    up: Column,
+) -> Figure:
+    """Cost against quality: a line joins the rows of the front.
+
+    These have their names in bold; the others have theirs where there is room. ``text`` says a
+    cost, whose axis is logarithmic where costs differ much.
+    """
+    scaled_points = [(row, cost, up.metric.scale * value) for row, cost, value in points]
+    with _style():
+        figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        costs = [cost for _, cost, _ in points]
+        if max(costs) > _WIDE * min(costs):
+            axes.set_xscale("log", subs=())
+            steps = (1,) if max(costs) > _VERY_WIDE * min(costs) else (1, 2, 5)
+            axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=6))
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_formatter(lambda cost, _: text(cost))
+        best = sorted((cost, value) for row, cost, value in scaled_points if row.name in front)
+        axes.plot(*zip(*best, strict=True), color=_INK, alpha=0.35, linewidth=1.2, zorder=1)
+        for row, cost, value in scaled_points:
+            size, alpha = (7.5, 1.0) if row.name in front else (5.5, 0.6)
+            axes.plot(cost, value, row.marker, color=row.colour, markersize=size, alpha=alpha)
+        axes.margins(0.18)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up.heading)
+        _plain(axes, grid="both")
+        _name_points(axes, sorted(scaled_points, key=lambda p: p[0].name not in front), front)
+    return figure
+
+
+def _name_points(
+    axes: Axes, points: Sequence[tuple[Row, float, float]], bold: Collection[str]
+) -> None:
+    """Names above or below the points, those in bold first; others only where nothing is hidden."""
+    axes.figure.draw_without_rendering()
+    taken: list[Bbox] = []
+    for row, x, y in points:
+        for offset in (9, -9):
+            name = axes.annotate(
+                shorten(row.name),
+                (x, y),
+                xytext=(0, offset),
+                textcoords="offset points",
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                fontweight="bold" if row.name in bold else "normal",
+            )
+            box = name.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            name.remove()
 
 
 def samples(sheets: Sequence[Sheet]) -> Figure:
@@ -205,9 +271,9 @@ def _defined(column: Column) -> list[Cell]:
 
 
 def _draw_intervals(axes: Axes, column: Column, cells: list[Cell], title: bool) -> None:
-    low, high = _limits(cells, column.metric.scale)
+    low, high = limits(cells, column.metric.scale)
     for place, cell in enumerate(cells):
-        value, bounds = _scaled(cell)
+        value, bounds = scaled(cell)
         colour = cell.row.colour
         if low <= value <= high:
             axes.hlines(place, *bounds, color=colour, linewidth=2.4, alpha=0.65, zorder=2)
@@ -238,21 +304,21 @@ def _draw_intervals(axes: Axes, column: Column, cells: list[Cell], title: bool) 
         axes.set_title(f"{heading}   {column.counts}", loc="left", fontweight="bold")
 
 
-def _limits(cells: list[Cell], scale: float) -> tuple[float, float]:
+def limits(cells: list[Cell], scale: float) -> tuple[float, float]:
     """The range of all rows; a bound far away does not stretch it and becomes an arrow."""
     near = [cell for cell in cells if cell.row.kind != "noise"] or cells
-    ends = [end for cell in near for end in _scaled(cell)[1]]
+    ends = [end for cell in near for end in scaled(cell)[1]]
     low, high = min(ends), max(ends)
     span = (high - low) or abs(high) * 0.1 or 1.0
     for cell in cells:
-        value, bounds = _scaled(cell)
+        value, bounds = scaled(cell)
         if low - _FAR * span <= value <= high + _FAR * span:
             low, high = min(low, *bounds), max(high, *bounds)
     margin = 0.06 * ((high - low) or span)
     return low - margin, high + margin
 
 
-def _scaled(cell: Cell) -> tuple[float, tuple[float, float]]:
+def scaled(cell: Cell) -> tuple[float, tuple[float, float]]:
     """Value and interval in the shown unit; where no interval is known it has no width."""
     scale = cell.metric.scale
     value = (cell.record.value or 0.0) * scale
@@ -267,7 +333,7 @@ def _draw_pair(axes: Axes, x: Column, y: Column) -> dict[str, Any]:
         other = y.cell(cell.row)
         if cell.record.value is None or other is None or other.record.value is None:
             continue
-        (value, bounds), (height, tall) = _scaled(cell), _scaled(other)
+        (value, bounds), (height, tall) = scaled(cell), scaled(other)
         if cell.row.kind == "noise":
             left.append(f"{shorten(cell.row.name)} at ({value:.2g}, {height:.2g})")
             continue

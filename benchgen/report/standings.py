@@ -128,7 +128,7 @@ class Column:
         parts = (self.name, numbers.scale_label(self.metric.scale), self.arrow)
         return " ".join(part for part in parts if part)
 
-    @property
+    @cached_property
     def ranked(self) -> tuple[Cell, ...]:
         """Generators that have a rank, best first."""
         return tuple(cell for cell in self.cells if cell.line.rank is not None)

@@ -49,7 +49,7 @@ def csv(comparison: Comparison | Standings) -> str:
     A text that a spreadsheet would take for a formula gets a leading apostrophe.
     """
     table = Standings.of(comparison).comparison.table()
-    return str(table.map(_harmless).to_csv(index=False, lineterminator="\n"))
+    return str(table.map(harmless).to_csv(index=False, lineterminator="\n"))
 
 
 def json_document(comparison: Comparison | Standings) -> str:
@@ -74,7 +74,7 @@ def json_document(comparison: Comparison | Standings) -> str:
             }
             for row in standings.rows
         ],
-        "boards": [_board(column) for column in standings.columns],
+        "boards": [board_lines(column) for column in standings.columns],
         "failures": standings.failures,
         "warnings": [{"row": row or None, "text": text} for row, text in standings.warnings],
         "commands": [document.command for document in standings.runs],
@@ -123,13 +123,14 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _harmless(value: Any) -> Any:
+def harmless(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
     return value
 
 
-def _board(column: Column) -> dict[str, Any]:
+def board_lines(column: Column) -> dict[str, Any]:
+    """A metric, and the score of every row on it, as JSON holds them."""
     metric = column.metric
     return {
         "metric": metric.id,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchgen.features.store import Store
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Source
 from benchgen.runs.chosen import Reader
 from benchgen.runs.clusters import Clusters, find_clusters
-from benchgen.runs.passes import Observer, Passed, index_purity, run_pass
+from benchgen.runs.passes import Observer, Passed, probed, run_pass
 from benchgen.runs.plan import Plan, Row
 from benchgen.runs.readers import Limits
 from benchgen.runs.scorer import Scorer, Scores
@@ -19,13 +19,9 @@ from benchgen.runs.scorer import Scorer, Scores
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """The first images of a row, and what was computed of them.
-
-    ``pure`` says whether image i depends on (seed, i) alone; None where nothing is sampled.
-    """
+    """The first images of a row, whose record tells what its generator is; and their scores."""
 
     row: Row
-    pure: bool | None
     passed: Passed
     clusters: Clusters
     scores: Scores
@@ -66,9 +62,9 @@ class Carrier:
             MetricError, PluginError: If a metric fails.
         """
         assert self._scorer is not None, "open comes first"
-        pure = None
         if isinstance(row.source, GeneratedSource):
-            pure = index_purity(row.source, self._store)
+            found = probed(row.source, self._store)
+            row = replace(row, record=row.record.model_copy(update=found))
         suite = self.plan.suite
         passed = self._pass(row.source, row.name, n)
         begun = time.perf_counter()
@@ -77,7 +73,7 @@ class Carrier:
         scores = self._scorer.score(row, passed, clusters)
         classes = self._scorer.by_class(passed, clusters) if suite.per_class else {}
         seconds = time.perf_counter() - begun
-        return ScoredRow(row, pure, passed, clusters, scores, classes, seconds)
+        return ScoredRow(row, passed, clusters, scores, classes, seconds)
 
     def _pass(self, source: Source, name: str, n: int | None = None) -> Passed:
         count = (source.size or 0) if n is None else n

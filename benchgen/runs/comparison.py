@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchgen.stats.paired import Difference
-    from benchgen.stats.ranking import Ranked
+    from benchgen.stats.ranking import Contest, Ranked
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Board:
     metric: MetricRecord
     extractor: str | None
     lines: tuple[Line, ...]
+    contest: Contest | None = None
+    """Of the generators; None where the metric ranks nothing."""
 
     @property
     def key(self) -> str:
@@ -153,34 +155,29 @@ class Comparison:
                 lines[row] = replace(line, unranked=line.record.reason or "undefined")
         if metric.direction == "none":
             return Board(metric, extractor, tuple(lines.values()))
-        places = self._ranked(metric, extractor, lines)
-        competing = {
-            row: line
-            for row, line in lines.items()
-            if self.results[row].document.row == "generator"
-        }
-        ranks = {r.name: r for r in self._ranked(metric, extractor, competing)}
+        everyone = self._contest(metric, extractor, lines)
+        models = everyone.among(
+            {row for row in lines if self.results[row].document.row == "generator"}
+        )
+        ranks = {one.name: one for one in models.ranked()}
         ordered = [
-            replace(lines[place.name], place=place, rank=ranks.get(place.name)) for place in places
+            replace(lines[place.name], place=place, rank=ranks.get(place.name))
+            for place in everyone.ranked()
         ]
         ordered += [line for line in lines.values() if line.unranked is not None]
-        return Board(metric, extractor, tuple(ordered))
+        return Board(metric, extractor, tuple(ordered), models)
 
-    def _ranked(
+    def _contest(
         self, metric: MetricRecord, extractor: str | None, lines: dict[str, Line]
-    ) -> list[Ranked]:
-        from benchgen.stats.ranking import rank
+    ) -> Contest:
+        from benchgen.stats.ranking import contest
 
-        estimates = {
-            row: self.results[row].estimate(metric.id, extractor)
-            for row, line in lines.items()
-            if line.unranked is None
-        }
-        return rank(
-            estimates,
+        ranked = [row for row, line in lines.items() if line.unranked is None]
+        return contest(
+            {row: self.results[row].estimate(metric.id, extractor) for row in ranked},
             direction=metric.direction,
             shared_reference=True,
-            paired=lambda a, b: pairable(self.results[a], self.results[b]),
+            paired={row: pairing(self.results[row]) for row in ranked},
         )
 
     def _standard(self, prints: dict[str, dict[str, Any]]) -> str:
@@ -239,14 +236,17 @@ def pairable(a: Result, b: Result) -> bool:
 
     Files without a seed pair with themselves.
     """
-    one, two = a.document.source, b.document.source
-    if a.document.n != b.document.n or a.document.excluded != b.document.excluded:
-        return False
-    if one.seed is None:
-        return one.fingerprint == two.fingerprint
-    return (
-        one.seed == two.seed and bool(one.index_pure and two.index_pure) and not a.document.excluded
-    )
+    shared = pairing(a)
+    return shared is not None and shared == pairing(b)
+
+
+def pairing(result: Result) -> Hashable:
+    """What images that pair have in common; None where these pair with none."""
+    document, source = result.document, result.document.source
+    excluded = tuple((image.index, image.name, image.reason) for image in document.excluded)
+    if source.seed is None:
+        return document.n, excluded, source.fingerprint
+    return (document.n, source.seed) if source.index_pure and not excluded else None
 
 
 def _pairs(

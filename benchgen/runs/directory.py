@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from benchgen.features.store import StoredFeatures
     from benchgen.metrics.base import SquaredDistance
     from benchgen.stats.estimates import Estimate, Influence
+
+
+_INFLUENCE = "influence."
 
 
 @dataclass(frozen=True)
@@ -93,18 +96,18 @@ class Result:
         clusters = None
         by = self.document.clusters
         if by is not None and record.method.endswith("clustered"):
-            values = self._values(self.document.columns, by)
-            if values is not None:
-                clusters = cluster_indices(restored(by, values.to_pylist()), record.n, by)
+            table = self._arrow(self.document.columns, lambda name: name == by)
+            if table is not None and table.column_names:
+                values = table.column(by).to_pylist()
+                clusters = cluster_indices(restored(by, values), record.n, by)
 
-        def influence(file: str | None) -> torch.Tensor | None:
-            values = self._values(file, column)
-            if values is None:
+        def influence(table: Any) -> torch.Tensor | None:
+            if table is None or column not in table.column_names:
                 return None
             # Not by way of NumPy: for that Arrow loads pandas.
-            return torch.cat([from_dlpack(part).double() for part in values.chunks])
+            return torch.cat([from_dlpack(part).double() for part in table.column(column).chunks])
 
-        both = Influence(influence(self.document.columns), influence(self._reference_file))
+        both = Influence(influence(self._influences), influence(self._reference_influences))
         return estimate_of(record, both, clusters)
 
     def record(self, metric: str, extractor: str | None = None) -> EstimateRecord:
@@ -127,16 +130,22 @@ class Result:
         where = self.document.columns
         return where and where.replace(".parquet", ".reference.parquet")
 
-    def _values(self, relative: str | None, column: str) -> Any:
-        """One column of a Parquet file as Arrow has it (pandas takes long to load), or None."""
+    @cached_property
+    def _influences(self) -> Any:
+        return self._arrow(self.document.columns, _is_influence)
+
+    @cached_property
+    def _reference_influences(self) -> Any:
+        return self._arrow(self._reference_file, _is_influence)
+
+    def _arrow(self, relative: str | None, wanted: Callable[[str], bool]) -> Any:
+        """Some columns of a Parquet file as Arrow has them (pandas takes long to load), or None."""
         from pyarrow import parquet
 
         if relative is None or not (self.directory / relative).is_file():
             return None
-        file = parquet.ParquetFile(self.directory / relative)
-        if column not in file.schema_arrow.names:
-            return None
-        return file.read([column]).column(column)
+        with parquet.ParquetFile(self.directory / relative) as file:
+            return file.read([name for name in file.schema_arrow.names if wanted(name)])
 
     def _parquet(self, relative: str | None) -> pd.DataFrame:
         import pandas as pd
@@ -208,7 +217,11 @@ def _draws(numbers: list[float] | list[list[float]] | None) -> torch.Tensor | No
 
 def influence_column(record: EstimateRecord) -> str:
     """Name of the column that holds the influence behind an estimate."""
-    return f"influence.{record.metric}@{record.extractor}"
+    return f"{_INFLUENCE}{record.metric}@{record.extractor}"
+
+
+def _is_influence(column: str) -> bool:
+    return column.startswith(_INFLUENCE)
 
 
 class Run:

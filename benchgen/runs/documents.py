@@ -41,6 +41,9 @@ class SourceRecord(Document):
     license: str = ""
     training_data: str = ""
     weights_sha256: str | None = None
+    model_parameters: int | None = Field(
+        default=None, description="Numbers that the loaded generator learnt; null if unknown."
+    )
     size: int | None = Field(default=None, description="Images available; null if without end.")
 
 
@@ -139,7 +142,9 @@ class Execution(Document):
     )
     extract_seconds: Finite
     metric_seconds: Finite
-    peak_rss_bytes: int | None = Field(description="Of the whole process, so far.")
+    peak_rss_bytes: int | None = Field(
+        description="Of the whole process, while it worked on this row (Linux; elsewhere, so far)."
+    )
     peak_device_bytes: int | None = None
     environment: dict[str, str] = Field(description="Versions of Python and packages, platform.")
 

@@ -6,7 +6,6 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from benchgen.runs.documents import (
     ResultDocument,
     RunDocument,
 )
-from benchgen.runs.environment import environment, peak_rss_bytes
+from benchgen.runs.environment import environment, forget_peaks, peak_rss_bytes
 from benchgen.runs.exhibits import choose_exhibits, first_images, save_images
 from benchgen.runs.passes import Observer, Passed
 from benchgen.runs.plan import Plan, Row, make_plan
@@ -118,10 +117,12 @@ class _Engine:
 
     def _row(self, row: Row) -> ResultDocument:
         started = now()
+        forget_peaks()
         found = self.carrier.score(row, row.n)
+        row = found.row
         passed, clusters, suite = found.passed, found.clusters, self.plan.suite
         warnings: list[str] = []
-        if found.pure is False:
+        if row.record.index_pure is False:
             warnings.append(
                 f"{row.name}: images depend on more than (seed, index), so they are not "
                 "paired with other generators'"
@@ -139,7 +140,7 @@ class _Engine:
         records, fingerprints = score_records(found.scores, self.plan)
         columns = self._write_columns(row.name, passed, found.scores, records)
         return self._document(
-            replace(row, record=row.record.model_copy(update={"index_pure": found.pure})),
+            row,
             started=started,
             passed=passed,
             metric_seconds=found.metric_seconds,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -25,13 +27,24 @@ def environment() -> dict[str, str]:
 
 
 def peak_rss_bytes() -> int | None:
-    """Peak resident memory of this process so far, in bytes; None where it cannot be read."""
+    """Peak resident memory of this process in bytes, since ``forget_peaks`` or the start.
+
+    None where it cannot be read.
+    """
     try:
         import resource
     except ImportError:  # Windows
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forget_peaks() -> None:
+    """Let the peaks of memory begin anew with what is in use now; the process's only on Linux."""
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def resolve_device(wanted: str) -> str:

@@ -24,7 +24,7 @@ from benchgen.runs.readers import RECORDS, Limits
 _IN_MEMORY_BYTES = 1 << 26
 """Larger sets are read anew in each pass over them, so that moments of any number fit."""
 
-_PURITY = {"reader": "index purity", "version": "1"}
+_PROBE = {"reader": "probe", "version": "1"}
 
 
 class Observer(Protocol):
@@ -215,14 +215,15 @@ def run_pass(
     return passed
 
 
-def index_purity(source: GeneratedSource, store: Store) -> bool:
-    """Whether a generator's image depends on (seed, index) alone; probed once, then stored."""
-    entry = store.entry(source.fingerprint, _PURITY)
+def probed(source: GeneratedSource, store: Store) -> dict[str, Any]:
+    """``index_pure`` and ``model_parameters`` of a source's record; found once, then stored."""
+    entry = store.entry(source.fingerprint, _PROBE)
     if entry.missing(2):
-        pure = source.index_pure()
-        indices = torch.arange(2)
-        entry.write(0, 2, Shard({"indices": indices}, {"index_pure": [pure, pure]}))
-    return all(v for shard in entry.shards(2) for v in shard.columns["index_pure"])
+        found = {"index_pure": source.index_pure(), "model_parameters": source.model_parameters()}
+        columns = {name: [value, value] for name, value in found.items()}
+        entry.write(0, 2, Shard({"indices": torch.arange(2)}, columns))
+    [shard] = entry.shards(2)
+    return {name: values[0] for name, values in shard.columns.items()}
 
 
 def _drift(reader: Reader) -> float | None:

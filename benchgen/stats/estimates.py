@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,7 @@ def variance_of_mean(influence: Tensor | None, clusters: Tensor | None = None) -
     return Spread(variance, 1 / float(wobble))
 
 
+@lru_cache(4096)
 def quantile_of(level: float, degrees: float | None) -> float:
     """Half-width, in standard errors, of a two-sided interval: Student's, or normal.
 

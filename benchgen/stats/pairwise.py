@@ -35,6 +35,11 @@ class Pairwise:
     stderr: Matrix
     p: Matrix
 
+    def among(self, places: Sequence[int]) -> Pairwise:
+        """Those between some of the estimates alone."""
+        at = np.ix_(places, places)
+        return Pairwise(self.value[at], self.stderr[at], self.p[at])
+
     def adjusted(self) -> Matrix:
         """p-values, Holm-adjusted over all pairs that have one; 1 where there is none."""
         found = np.ones_like(self.p)

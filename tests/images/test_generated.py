@@ -145,6 +145,19 @@ def test_index_purity() -> None:
     assert not source(batchwise).index_pure()
 
 
+def test_learnt_numbers_are_counted_once() -> None:
+    class Generator:
+        def __init__(self) -> None:
+            self.network = torch.nn.Linear(3, 4)
+            self.same = self.network
+            self.size = 4
+
+    assert source(honest).model_parameters() is None
+    loaded = source(honest)
+    loaded._generator = Generator()  # type: ignore[assignment]
+    assert loaded.model_parameters() == 16
+
+
 def test_the_fingerprint_follows_what_decides_the_images() -> None:
     base = source(honest)
     assert base.fingerprint == source(honest).fingerprint

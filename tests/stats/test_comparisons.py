@@ -231,7 +231,9 @@ def test_ranks_show_what_the_data_leave_open():
     assert (ranked[2].rank, ranked[2].lowest, ranked[2].highest) == (3, 3, 3)
     assert not ranked[2].tied_with_best
     assert (ranked[3].rank, ranked[3].lowest, ranked[3].tied_with_best) == (None, None, False)
-    upwards = rank(models, direction="higher", shared_reference=False, paired=lambda a, b: False)
+    upwards = rank(
+        models, direction="higher", shared_reference=False, paired={name: None for name in models}
+    )
     assert upwards[0].name == "far"
     assert upwards[0].highest == 1
 
