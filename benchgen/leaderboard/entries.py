@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchgen.audits.documents import AuditDocument, CheckRecord
+from benchgen.audits.documents import AuditDocument
 from benchgen.errors import StoreError
 from benchgen.files import write_atomically
 from benchgen.hashing import digest
@@ -46,13 +46,13 @@ class Entry:
         return self.run[self.model]
 
     @cached_property
-    def checks(self) -> list[CheckRecord]:
-        """What an audit of the run said of this row; none where there was no audit."""
+    def audit(self) -> AuditDocument | None:
+        """What an audit of the run said of this row, if there was one."""
         path = self.directory / _AUDIT
         if not path.is_file():
-            return []
+            return None
         document: AuditDocument = read_document(path, AuditDocument)
-        return document.checks
+        return document
 
     def says_the_same(self, result: Result) -> bool:
         """Whether a result of a run is this very one."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from benchgen.audits import words
 from benchgen.leaderboard.entries import Entry
 from benchgen.leaderboard.site import agreement, cost, dots
 from benchgen.leaderboard.site.pairs import comparison_data, sheet_file
@@ -117,6 +118,8 @@ class _Past:
 
 
 def _model(view: View, model: Model, sheet: Sheet | None) -> dict[str, Any]:
+    audit = model.entry.audit
+    history = [_Past(entry, _past(view, entry)) for entry in reversed(_revisions(view, model))]
     return {
         "model": model,
         "scores": list(zip(view.standings.columns, view.cells(model), strict=True)),
@@ -125,10 +128,9 @@ def _model(view: View, model: Model, sheet: Sheet | None) -> dict[str, Any]:
         "offenders": html.offenders(model.row),
         "balances": _balances(model),
         "widest": _widest,
-        "checks": model.entry.checks,
-        "history": [
-            _Past(entry, _past(view, entry)) for entry in reversed(_revisions(view, model))
-        ],
+        "columns": words.COLUMNS,
+        "checks": [(c, words.cells(c)) for c in words.sorted_checks(audit)] if audit else [],
+        "history": history,
         "provenance": _provenance(model),
     }
 
