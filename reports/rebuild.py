@@ -4,7 +4,8 @@
     python reports/rebuild.py --sheet fashion-mnist --weights FOLDER
 
 Runs the bundled suites, puts each report into ``reports/<suite>/`` (HTML, PNG, JSON, CSV and
-Markdown) with the suite's audit in ``audit/``, and draws the sheets of ``docs/models.md`` into
+Markdown) with the suite's audit in ``audit/``, makes the suite's leaderboard and its site anew in
+``reports/leaderboard/<suite>/``, and draws the sheets of ``docs/models.md`` into
 ``docs/images/``: a row for each family, two columns for each class, then four without a class. The
 second form draws the sheet alone of a data set whose weights do not ship; they are called
 ``<data set>-<family>.safetensors``.
@@ -25,6 +26,8 @@ from torch import Tensor
 import benchgen
 from benchgen.asked import AuditChoice
 from benchgen.images.pixels import to_uint8
+from benchgen.leaderboard.board import Board
+from benchgen.leaderboard.site import render
 from benchgen.suite import Suite
 from reference_models.noise import SeededNoise
 from reference_models.plugin import FAMILIES, WEIGHTS, Family
@@ -63,7 +66,17 @@ def publish(suite: str, out: Path) -> None:
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(run.report.parent, out)
         if Suite.bundled(suite).audit != AuditChoice():
-            benchgen.audit(run, out=out / "audit", command=f"benchgen audit {suite}")
+            benchgen.audit(run, command=f"benchgen audit {suite}")
+            shutil.copytree(run.directory / "audit", out / "audit")
+        lead(run, suite, out.parent / "leaderboard" / suite)
+
+
+def lead(run: benchgen.Run, suite: str, out: Path) -> None:
+    """Put the run on a board of its own in ``out``, which is replaced, and render its site."""
+    shutil.rmtree(out, ignore_errors=True)
+    board = Board.begin(out / "board", f"Bundled models: {suite}")
+    board.add(run, by="benchgen")
+    render(board, out / "site")
 
 
 def sheet(data: str, weights: Path) -> Image.Image:

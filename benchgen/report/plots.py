@@ -146,15 +146,15 @@ def pareto(
         axes.set_xlabel(across)
         axes.set_ylabel(up.heading)
         _plain(axes, grid="both")
-        _name_points(axes, sorted(scaled_points, key=lambda p: p[0].name not in front), front)
+        _name_points(figure, axes, sorted(scaled_points, key=lambda p: p[0].name not in front), front)
     return figure
 
 
 def _name_points(
-    axes: Axes, points: Sequence[tuple[Row, float, float]], bold: Collection[str]
+    figure: Figure, axes: Axes, points: Sequence[tuple[Row, float, float]], bold: Collection[str]
 ) -> None:
     """Names above or below the points, those in bold first; others only where nothing is hidden."""
-    axes.figure.draw_without_rendering()
+    figure.draw_without_rendering()
     taken: list[Bbox] = []
     for row, x, y in points:
         for offset in (9, -9):

@@ -41,7 +41,7 @@ def peak_rss_bytes() -> int | None:
 
 def forget_peaks() -> None:
     """Let the peaks of memory begin anew with what is in use now; the process's only on Linux."""
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

@@ -34,7 +34,7 @@ def speed(model: Model) -> float | None:
 def memory(model: Model) -> float | None:
     """Bytes at most: of the device where one was used, else of the whole process."""
     spent = _sampling(model)
-    return spent and (spent.peak_device_bytes or spent.peak_rss_bytes)
+    return (spent.peak_device_bytes or spent.peak_rss_bytes) if spent else None
 
 
 def parameters(model: Model) -> float | None:

@@ -62,8 +62,8 @@ def plots(columns: Sequence[Column], most: int) -> list[DotPlot]:
 def _dot(cell: Cell, low: float, high: float) -> Dot:
     value, ends = scaled(cell)
     beyond = "left" if value < low else "right" if value > high else ""
-    places = (_percent(min(max(x, low), high), low, high) for x in (value, *ends))
-    return Dot(cell, *places, beyond)
+    at, left, right = (_percent(min(max(x, low), high), low, high) for x in (value, *ends))
+    return Dot(cell, at, left, right, beyond)
 
 
 def _percent(value: float, low: float, high: float) -> float:
