@@ -146,7 +146,8 @@ def pareto(
         axes.set_xlabel(across)
         axes.set_ylabel(up.heading)
         _plain(axes, grid="both")
-        _name_points(figure, axes, sorted(scaled_points, key=lambda p: p[0].name not in front), front)
+        first = sorted(scaled_points, key=lambda point: point[0].name not in front)
+        _name_points(figure, axes, first, front)
     return figure
 
 
