@@ -1,4 +1,4 @@
-"""`benchgen leaderboard`: standings in a folder that anyone can check and extend."""
+"""`benchgen leaderboard`: standings that anyone can check and extend."""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ if TYPE_CHECKING:
     from benchgen.leaderboard.board import Board
 
 app = typer.Typer(
-    help="Standings that last: a folder of results that anyone can check and extend.",
+    help="Standings that last: results of many models that anyone can check and extend.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 
-Folder = Annotated[Path, typer.Argument(help="The board's folder.")]
+_PLACES = "a folder, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+
+Address = Annotated[str, typer.Argument(help=f"Where the board is: {_PLACES}.")]
 
 
 @app.command()
 def init(
-    folder: Folder,
+    board: Address,
     title: Annotated[str, typer.Option(help="What the board is called.")] = "Leaderboard",
     weight: Annotated[
         list[str] | None,
         typer.Option(help='Of a metric in the combined rank: "fid@inception=2"; or several.'),
     ] = None,
 ) -> None:
-    """Begin an empty board; commit its folder to version control."""
+    """Begin an empty board. A folder can be committed to version control."""
     from benchgen.leaderboard.board import Board
 
     weights = dict(_weight(text) for text in weight or ())
-    Board.begin(folder, title, weights)
-    typer.echo(f"{folder}: an empty board. Next: benchgen leaderboard add {folder} RUN")
+    address = Board.begin(board, title, weights).address
+    typer.echo(f"{address}: an empty board. Next: benchgen leaderboard add {address} RUN")
 
 
 @app.command()
 def add(
-    folder: Folder,
+    board: Address,
     run: Annotated[list[Path], typer.Argument(help="Run directories.")],
     generator: Annotated[
         list[str] | None, typer.Option("--generator", "-g", help="Name of one to add; or all.")
@@ -57,15 +59,15 @@ def add(
     """
     from benchgen.leaderboard.board import Board
 
-    board = Board(folder)
+    opened = Board(board)
     who = by or os.environ.get("GITHUB_ACTOR") or getpass.getuser()
     for directory in run:
-        for one in board.add(directory, by=who, names=generator or ()):
+        for one in opened.add(directory, by=who, names=generator or ()):
             typer.echo(f"{one.model}: {one.outcome}, revision {one.revision}")
 
 
 @app.command()
-def check(folder: Folder) -> None:
+def check(board: Address) -> None:
     """Tell what is wrong or doubtful with the entries, for whoever reviews them.
 
     Exit codes: 0 nothing is wrong (there may be doubts); 1 an entry was changed, does not fit
@@ -78,8 +80,7 @@ def check(folder: Folder) -> None:
     from benchgen.leaderboard.checks import examine
 
     console = Console()
-    board = Board(folder)
-    found = examine(board)
+    found = examine(Board(board))
     for one in found:
         style = "red" if one.kind == "error" else "yellow"
         console.print(Text.assemble((f"{one.kind}: ", style), f"{one.model}: {one.text}"))
@@ -89,25 +90,42 @@ def check(folder: Folder) -> None:
 
 
 @app.command()
-def show(folder: Folder) -> None:
+def show(board: Address) -> None:
     """Print the standings: places over all metrics, then the scores."""
     from rich.console import Console
 
     from benchgen.leaderboard.board import Board
     from benchgen.report.terminal import render
 
-    board = Board(folder)
+    opened = Board(board)
     console = Console()
-    if not board.models:
-        console.print(f"{board.document.title}: no models yet")
+    if not opened.models:
+        console.print(f"{opened.document.title}: no models yet")
         return
-    console.print(_standings(board))
-    console.print(render(board.comparison))
+    console.print(_standings(opened))
+    console.print(render(opened.comparison))
+
+
+@app.command()
+def copy(
+    source: Address,
+    target: Annotated[
+        str, typer.Argument(help="Where the copy goes, likewise; nothing is there yet.")
+    ],
+) -> None:
+    """Copy a whole board, every revision byte for byte: export from a database, or import into it.
+
+    An entry that is not whole stops the copy, and nothing is left of it.
+    """
+    from benchgen.leaderboard.board import Board
+
+    opened = Board(source)
+    typer.echo(f"{opened.copy(target).address}: the whole of {opened.address}")
 
 
 @app.command()
 def render(
-    folder: Folder,
+    board: Address,
     out: Annotated[Path, typer.Option(help="Where the site goes.")] = Path("site"),
 ) -> None:
     """Write the board as a site of plain files, for any static host or to be opened from disk.
@@ -117,12 +135,12 @@ def render(
     from benchgen.leaderboard.board import Board
     from benchgen.leaderboard.site import render as write
 
-    typer.echo(f"Site: {write(Board(folder), out)}")
+    typer.echo(f"Site: {write(Board(board), out)}")
 
 
 @app.command()
 def serve(
-    folder: Folder,
+    board: Address,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
 ) -> None:
@@ -132,7 +150,7 @@ def serve(
     """
     from benchgen.leaderboard.site.serve import listen
 
-    listen(str(folder), host, port)
+    listen(board, host, port)
 
 
 def _standings(board: Board) -> Table:

@@ -1,1 +1,1 @@
-"""Standings that last: a folder of results that anyone can check and extend."""
+"""Standings that last: results of many models that anyone can check and extend."""

@@ -1,4 +1,4 @@
-"""A leaderboard as a folder: models, each with its revisions, and the rows that bound them."""
+"""A leaderboard: models, each with its revisions, and the rows that bound them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 from benchgen.errors import NotComparableError, StoreError, UsageError
-from benchgen.files import write_atomically
 from benchgen.leaderboard.documents import BoardDocument
-from benchgen.leaderboard.entries import Entry, read_entry, write_entry
+from benchgen.leaderboard.entries import Entry, Files, read_entry, read_files
+from benchgen.leaderboard.packing import pack, rows_to_add, signed
+from benchgen.leaderboard.store import Kept, open_store
 from benchgen.runs import fingerprint
 from benchgen.runs.comparison import Comparison
-from benchgen.runs.directory import Result, Run, read_document
+from benchgen.runs.directory import Result, Run, parse_document
+from benchgen.runs.documents import ResultDocument
 from benchgen.runs.records import now
 from benchgen.version import __version__
 
@@ -32,46 +33,71 @@ class Added:
 
 
 class Board:
-    """A leaderboard, opened from its folder.
+    """A leaderboard, opened from its address: a folder, sqlite:///FILE or postgresql://….
+
+    Attributes:
+        address: Where it is, for messages: without a password.
+        document: What it is called, and how it ranks.
 
     Raises:
-        UsageError: There is no board.
-        StoreError: Its document cannot be read.
+        UsageError: There is no board, or the extra `database` is missing.
+        StoreError: It cannot be read, or is of a newer benchgen.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-        path = self.folder / "board.json"
-        if not path.is_file():
+    def __init__(self, address: str | os.PathLike[str]) -> None:
+        self._store = open_store(address)
+        self.address = self._store.address
+        content = self._store.document()
+        if content is None:
             raise UsageError(
-                f"{self.folder} is no leaderboard: it has no board.json. Begin one: benchgen "
-                f"leaderboard init {self.folder}"
+                f"{self.address} is no leaderboard: there is no board in it. Begin one: benchgen "
+                f"leaderboard init {self.address}"
             )
-        self.document: BoardDocument = read_document(path, BoardDocument)
+        self._content = content
+        self.document: BoardDocument = parse_document(
+            content, BoardDocument, f"{self.address}/board.json"
+        )
 
     @classmethod
     def begin(
-        cls, folder: str | os.PathLike[str], title: str, weights: dict[str, float] | None = None
+        cls, address: str | os.PathLike[str], title: str, weights: dict[str, float] | None = None
     ) -> Board:
-        """An empty board in a new folder.
+        """An empty board at an address where there is none.
 
         Raises:
             UsageError: There is one already.
             StoreError: If it cannot be written.
         """
-        path = Path(folder) / "board.json"
-        if path.exists():
-            raise UsageError(f"{path} is there already; add to it, or choose another folder")
         document = BoardDocument(
             benchgen_version=__version__, title=title, created=now(), weights=weights or {}
         )
-        write_atomically(path, document.model_dump_json(indent=1) + "\n")
-        return cls(folder)
+        open_store(address).begin(f"{document.model_dump_json(indent=1)}\n".encode())
+        return cls(address)
+
+    def copy(self, address: str | os.PathLike[str]) -> Board:
+        """The whole board, byte for byte, at an address where there is nothing yet.
+
+        Raises:
+            UsageError: There is something.
+            StoreError: A revision is not whole, or cannot be written; then there is no copy.
+        """
+        target = open_store(address)
+        if not target.is_empty():
+            raise UsageError(
+                f"{target.address} is not empty; a board is copied to where there is nothing yet"
+            )
+        target.begin(
+            self._content, (one for name in self._store.models() for one in self._whole(name))
+        )
+        return Board(address)
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
         """The latest revision of every model, and of the bounds; raises as ``read_entry``."""
-        return {name: self.history(name)[-1] for name in self._names()}
+        return {
+            model: read_entry(self._store, model, revisions[-1])
+            for model, revisions in self._found()
+        }
 
     def history(self, model: str) -> list[Entry]:
         """All revisions of a model, the first one first.
@@ -80,12 +106,16 @@ class Board:
             UsageError: The board has no such model.
             StoreError: As ``read_entry``.
         """
-        found = [read_entry(place) for place in self._places(model)]
-        if not found:
-            raise UsageError(
-                f"{self.folder} has no model {model!r}; it has: {', '.join(self._names())}"
-            )
-        return found
+        revisions = self._revisions(model)
+        if not revisions:
+            known = ", ".join(name for name, _ in self._found())
+            raise UsageError(f"{self.address} has no model {model!r}; it has: {known}")
+        return [read_entry(self._store, model, revision) for revision in revisions]
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """How many revisions each model, and each bound, has; reads no entry."""
+        return {model: len(revisions) for model, revisions in self._found()}
 
     @property
     def models(self) -> dict[str, Entry]:
@@ -117,44 +147,38 @@ class Board:
             StoreError: If the run cannot be read, or the board not be written.
         """
         opened = run if isinstance(run, Run) else Run(run)
-        chosen = _chosen(opened, names)
-        bounds = [row for row in _BOUNDS if row in opened.results]
+        chosen = rows_to_add(opened, names)
         for result in chosen:
             self.require_comparable(result)
         added = [self._add(opened, result, by) for result in chosen]
-        for name in bounds:
-            if not self._places(name):
+        for name in _BOUNDS:
+            if name in opened.results and not self._revisions(name):
                 self._add(opened, opened[name], by)
-        for cached in ("entries", "comparison"):
+        for cached in ("entries", "comparison", "_standard"):
             self.__dict__.pop(cached, None)
         return added
 
     def _add(self, run: Run, result: Result, by: str) -> Added:
+        model, files = result.name, None
         while True:
-            places = self._places(result.name)
-            if places and read_entry(places[-1]).says_the_same(result):
-                return Added(result.name, len(places), "already there")
-            revision = len(places) + 1
-            folder = self.folder / "models" / result.name / f"{revision:04d}"
-            if write_entry(folder, run, result, revision=revision, added=now(), by=by):
-                return Added(result.name, revision, "replaced" if places else "added")
+            before = self._revisions(model)
+            if before and self._read(model, before[-1]).say_the_same(result.document):
+                return Added(model, len(before), "already there")
+            files = files or pack(run, result)
+            revision = len(before) + 1
+            entry = signed(files, model=model, revision=revision, added=now(), by=by)
+            if self._store.write(model, _named(revision), entry):
+                return Added(model, revision, "replaced" if before else "added")
 
     def damaged(self) -> dict[str, StoreError]:
         """By model, why a revision of it is not whole."""
         found = {}
-        for folder in self._folders(self.folder / "models"):
-            places = self._places(folder.name)
-            if strange := {*self._folders(folder)} - {*places}:
-                found[folder.name] = StoreError(
-                    f"{min(strange)} does not follow on revision {len(places)}: one is missing"
-                )
-            for revision, place in enumerate(places, 1):
-                try:
-                    stated = read_entry(place).document.revision
-                    if stated != revision:
-                        raise StoreError(f"{place} says that it is revision {stated}")
-                except StoreError as error:
-                    found[folder.name] = error
+        for model in self._store.models():
+            try:
+                for _ in self._whole(model):
+                    pass
+            except StoreError as error:
+                found[model] = error
         return found
 
     def require_comparable(self, result: Result) -> None:
@@ -163,10 +187,9 @@ class Board:
         Raises:
             NotComparableError: They are not; names the metrics or fields.
         """
-        names = self._names()
-        if not names:
+        if self._standard is None:
             return
-        standard = self.entries[names[0]].result.document
+        standard = self._standard
         wanted = {(r.metric, r.extractor): r for r in standard.estimates}
         given = {(r.metric, r.extractor): r for r in result.document.estimates}
         if wanted.keys() != given.keys():
@@ -176,8 +199,8 @@ class Board:
             )
             told = [f"it lacks {lacking}"] * bool(lacking) + [f"it also has {more}"] * bool(more)
             raise NotComparableError(
-                f"{result.name} does not have the metrics of {self.folder}: {'; '.join(told)}. Run "
-                "the board's suite"
+                f"{result.name} does not have the metrics of {self.address}: {'; '.join(told)}. "
+                "Run the board's suite"
             )
         for key, record in wanted.items():
             fingerprint.require_comparable(
@@ -186,41 +209,43 @@ class Board:
                 f"{key[0]} on the board and of {result.name}",
             )
 
-    def _names(self) -> list[str]:
-        """Models in the order of the alphabet, then the bounds; not those still being written."""
-        folders = self._folders(self.folder / "models")
-        found = {place.name for place in folders if self._places(place.name)}
-        return [*sorted(found - set(_BOUNDS)), *(name for name in _BOUNDS if name in found)]
+    @cached_property
+    def _standard(self) -> ResultDocument | None:
+        """One that all others have to be comparable with."""
+        for model, revisions in self._found():
+            return self._read(model, revisions[-1]).result
+        return None
 
-    def _places(self, model: str) -> list[Path]:
-        found = {place.name: place for place in self._folders(self.folder / "models" / model)}
-        places: list[Path] = []
-        while (name := f"{len(places) + 1:04d}") in found:
-            places.append(found[name])
-        return places
+    def _found(self) -> Iterator[tuple[str, list[str]]]:
+        """Models that have revisions, in the order of the alphabet, then the bounds."""
+        found = self._store.models()
+        bounds = [name for name in _BOUNDS if name in found]
+        for name in [*sorted({*found} - {*_BOUNDS}), *bounds]:
+            if revisions := self._revisions(name):
+                yield name, revisions
 
-    @staticmethod
-    def _folders(folder: Path) -> Iterator[Path]:
-        for place in folder.iterdir() if folder.is_dir() else ():
-            if place.is_dir() and not place.name.startswith("."):
-                yield place
+    def _revisions(self, model: str) -> list[str]:
+        """Names of a model's revisions, from the first up to where one is missing."""
+        found = {*self._store.revisions(model)}
+        revisions: list[str] = []
+        while (name := _named(len(revisions) + 1)) in found:
+            revisions.append(name)
+        return revisions
 
+    def _read(self, model: str, revision: str) -> Files:
+        return read_files(self._store, model, revision)
 
-def _chosen(run: Run, names: Sequence[str]) -> list[Result]:
-    rows = [result for result in run.results.values() if result.document.row == "generator"]
-    known = [result.name for result in rows]
-    if missing := [name for name in names if name not in known]:
-        raise UsageError(
-            f"{run.directory} has no generator {', '.join(missing)}; it has: "
-            f"{', '.join(known) or 'none'}"
-        )
-    chosen = [result for result in rows if not names or result.name in names]
-    if not chosen:
-        raise UsageError(f"{run.directory} has no generator to add")
-    for result in chosen:
-        if result.document.error is not None:
-            raise UsageError(
-                f"{result.name} failed in {run.directory}: {result.document.error}; mend it, and "
-                "run again"
+    def _whole(self, model: str) -> Iterator[Kept]:
+        """Every revision of a model; raises StoreError at one that is not whole."""
+        revisions = self._revisions(model)
+        if strange := {*self._store.revisions(model)} - {*revisions}:
+            raise StoreError(
+                f"{self.address}/models/{model}/{min(strange)} does not follow on revision "
+                f"{len(revisions)}: one is missing"
             )
-    return chosen
+        for revision in revisions:
+            yield model, revision, self._read(model, revision).contents
+
+
+def _named(revision: int) -> str:
+    return f"{revision:04d}"

@@ -1,36 +1,40 @@
-"""One revision of a model as a folder: a run of that row alone, with its hashes beside it."""
+"""One revision of a model as its reader has it: a run of that row alone, found whole."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from benchgen.audits.documents import AuditDocument
 from benchgen.errors import StoreError
-from benchgen.files import write_atomically
-from benchgen.hashing import digest
 from benchgen.leaderboard.documents import EntryDocument
-from benchgen.runs.directory import Result, Run, read_document
-from benchgen.runs.documents import Exhibit, Exhibits
-from benchgen.version import __version__
+from benchgen.leaderboard.store import Store
+from benchgen.runs.directory import Result, Run, parse_document, read_document
+from benchgen.runs.documents import ResultDocument, RunDocument
 
-_AUDIT = "audit.json"
+AUDIT = "audit.json"
 _LARGEST = 20_000_000
 """Bytes of one file: a result takes far less."""
+
+_LARGEST_ENTRY = 200_000_000
+"""Bytes of all files of an entry: they are checked in memory."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A revision of a model, found whole."""
+    """A revision of a model, found whole.
+
+    Attributes:
+        directory: Its files; those from a database lie there as long as the entry or the board.
+        document: What they have to be.
+    """
 
     directory: Path
     document: EntryDocument
+    store: Store
 
     @property
     def model(self) -> str:
@@ -48,172 +52,112 @@ class Entry:
     @cached_property
     def audit(self) -> AuditDocument | None:
         """What an audit of the run said of this row, if there was one."""
-        path = self.directory / _AUDIT
+        path = self.directory / AUDIT
         if not path.is_file():
             return None
         document: AuditDocument = read_document(path, AuditDocument)
         return document
 
-    def says_the_same(self, result: Result) -> bool:
+
+@dataclass(frozen=True)
+class Files:
+    """What a store has of a revision, found whole: all files, and two documents out of them."""
+
+    document: EntryDocument
+    result: ResultDocument
+    contents: dict[str, bytes]
+
+    def say_the_same(self, result: ResultDocument) -> bool:
         """Whether a result of a run is this very one."""
-        one, other = self.result.document, result.document
-        return one.source == other.source and one.estimates == other.estimates
+        return self.result.source == result.source and self.result.estimates == result.estimates
 
 
-def read_entry(directory: Path) -> Entry:
+def read_entry(store: Store, model: str, revision: str) -> Entry:
     """Open an entry, and refuse one that is not whole.
 
     Raises:
-        StoreError: A file is missing, was changed, was put in, leads outside, is too large, or is
-            of a newer schema; names it.
+        StoreError: As ``read_files``.
     """
-    path = directory / "entry.json"
-    there = [file for file in sorted(directory.rglob("*")) if not file.is_dir()]
-    for file in there:
-        if file.is_symlink():
-            raise StoreError(f"{file} is a link; an entry consists of files")
-        if file.stat().st_size > _LARGEST:
-            size = f"{file.stat().st_size:,} bytes; {_LARGEST:,} are allowed"
-            raise StoreError(f"{file} has {size}")
-    document: EntryDocument = read_document(path, EntryDocument)
-    if _digest(document) != document.sha256:
-        raise StoreError(f"{path} was changed after it was added: its sha256 is another")
-    for name, sha256 in document.files.items():
-        file = directory / _within(path, name)
-        if not file.is_file():
-            raise StoreError(f"{file} is missing; it belongs to {path}")
-        if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
-            raise StoreError(f"{file} was changed after it was added: its sha256 is another")
-    names = {file.relative_to(directory).as_posix() for file in there}
-    if strange := sorted(names - document.files.keys() - {"entry.json"}):
-        raise StoreError(f"{directory / strange[0]} does not belong to the entry; remove it")
-    entry = Entry(directory, document)
-    rows = list(entry.run.results)
-    if rows != [entry.model] or entry.result.document.source.name != entry.model:
-        raise StoreError(f"{path} is of {entry.model}, and its run of {', '.join(rows) or 'none'}")
-    return entry
+    files = read_files(store, model, revision)
+    document = files.document
+    place = store.directory(model, revision, document.sha256, files.contents)
+    return Entry(place, document, store)
 
 
-def write_entry(
-    folder: Path, run: Run, result: Result, *, revision: int, added: str, by: str
-) -> bool:
-    """Put one row of a run into ``folder``, which is there only when it is whole.
-
-    Returns:
-        Whether it was written: not, if the folder is there already.
+def read_files(store: Store, model: str, revision: str) -> Files:
+    """The files of an entry, found whole.
 
     Raises:
-        StoreError: If it cannot be written.
+        StoreError: A file is missing, was changed, was put in, leads outside, is too large, is of
+            a newer schema, or is of another entry; names it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".adding-") as made:
-        inside = Path(made) / "entry"
-        contents = _contents(run, result)
-        for name, content in contents.items():
-            write_atomically(inside / name, content)
-        unsigned = EntryDocument(
-            benchgen_version=__version__,
-            model=result.name,
-            revision=revision,
-            added=added,
-            by=by,
-            files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
-            sha256="",
+    place = f"{store.address}/models/{model}/{revision}"
+    _require_small(place, store.sizes(model, revision))
+    files = store.files(model, revision)
+    path = f"{place}/entry.json"
+    if "entry.json" not in files:
+        raise StoreError(f"{path} is missing; without it {place} is no entry")
+    document: EntryDocument = parse_document(files["entry.json"], EntryDocument, path)
+    if document.signature() != document.sha256:
+        raise StoreError(f"{path} was changed after it was added: its sha256 is another")
+    if (document.model, f"{document.revision:04d}") != (model, revision):
+        raise StoreError(
+            f"{place} says that it is revision {document.revision} of {document.model}"
         )
-        document = unsigned.model_copy(update={"sha256": _digest(unsigned)})
-        write_atomically(inside / "entry.json", document.model_dump_json(indent=1) + "\n")
-        try:
-            inside.rename(folder)
-        except OSError:
-            if folder.exists():
-                return False
-            raise
-    return True
+    _require_whole(place, document, files)
+    return Files(document, _own_result(place, model, files), files)
 
 
-def _contents(run: Run, result: Result) -> dict[str, bytes]:
-    """The files of an entry by name: documents, influences and pictures."""
-    files: dict[str, bytes] = {}
-    document = result.document
-    shown = document.exhibits
-    kept = Exhibits(
-        sample=_pictures(run, shown.sample, files),
-        offender_metric=shown.offender_metric,
-        raising=_pictures(run, shown.raising, files),
-        lowering=_pictures(run, shown.lowering, files),
-    )
-    if document.columns is not None:
-        table = result.columns
-        clusters = [document.clusters] if document.clusters is not None else []
-        files[document.columns] = _parquet(table, clusters)
-        reference = result.reference_columns
-        if len(reference):
-            files[document.columns.replace(".parquet", ".reference.parquet")] = _parquet(
-                reference, []
+def _require_small(place: str, sizes: Mapping[str, int]) -> None:
+    for name, size in sizes.items():
+        if size > _LARGEST:
+            raise StoreError(f"{place}/{name} has {size:,} bytes; {_LARGEST:,} are allowed")
+    if (total := sum(sizes.values())) > _LARGEST_ENTRY:
+        raise StoreError(f"{place} has {total:,} bytes; {_LARGEST_ENTRY:,} are allowed")
+
+
+def _require_whole(place: str, document: EntryDocument, files: Mapping[str, bytes]) -> None:
+    for name, sha256 in document.files.items():
+        _require_within(f"{place}/entry.json", name)
+        if name not in files:
+            raise StoreError(f"{place}/{name} is missing; it belongs to {place}/entry.json")
+        if hashlib.sha256(files[name]).hexdigest() != sha256:
+            raise StoreError(
+                f"{place}/{name} was changed after it was added: its sha256 is another"
             )
-    if (audit := _audit(run, result)) is not None:
-        files[_AUDIT] = _json(audit)
-    lean = document.model_copy(update={"exhibits": kept, "features": {}})
-    own = run.document.model_copy(
-        update={
-            "rows": [result.name],
-            "status": "complete",
-            "messages": [],  # of the whole run, not of this row
-            "reference_sample": _pictures(run, run.document.reference_sample, files),
-        }
-    )
-    files[f"results/{result.name}.json"] = _json(lean)
-    files["run.json"] = _json(own)
-    return files
+    if strange := sorted(files.keys() - document.files.keys() - {"entry.json"}):
+        raise StoreError(f"{place}/{strange[0]} does not belong to the entry; remove it")
 
 
-def _audit(run: Run, result: Result) -> AuditDocument | None:
-    """What an audit in the run's directory says of these very images, without its pictures."""
-    path = run.directory / "audit" / _AUDIT
-    if not path.is_file():
-        return None
-    document: AuditDocument = read_document(path, AuditDocument)
-    if result.document.source not in document.generators:
-        return None
-    own = [check for check in document.checks if check.generator == result.name]
-    seen = [shares for shares in document.attributes if shares.generator == result.name]
-    kept = {"checks": own, "attributes": seen, "generators": [result.document.source]}
-    return document.model_copy(
-        update={**kept, "run": run.directory.name, "repeated": [], "copies": []}
-    )
+def _own_result(place: str, model: str, files: Mapping[str, bytes]) -> ResultDocument:
+    """The result of the run in it, whose only row is the model."""
+    own = f"results/{model}.json"
+    for name in ("run.json", own):
+        if name not in files:
+            raise StoreError(f"{place}/{name} is missing; without it {place} is no entry")
+    run: RunDocument = parse_document(files["run.json"], RunDocument, f"{place}/run.json")
+    result: ResultDocument = parse_document(files[own], ResultDocument, f"{place}/{own}")
+    if run.rows != [model] or result.source.name != model:
+        raise StoreError(
+            f"{place} is of {model}, but its run of {', '.join(run.rows) or 'none'}, and its "
+            f"result of {result.source.name}"
+        )
+    shown = result.exhibits
+    pictures = [*shown.sample, *shown.raising, *shown.lowering, *run.reference_sample]
+    for path in filter(None, (result.columns, *(one.file for one in pictures))):
+        if path not in files:
+            raise StoreError(f"the run in {place} names {path!r}, which is not within the entry")
+    return result
 
 
-def _pictures(run: Run, exhibits: list[Exhibit], files: dict[str, bytes]) -> list[Exhibit]:
-    """The exhibits whose pictures are there; these go among the files."""
-    kept = []
-    for exhibit in exhibits:
-        path = run.directory / exhibit.file
-        if path.is_file():
-            files[exhibit.file] = path.read_bytes()
-            kept.append(exhibit)
-    return kept
-
-
-def _parquet(table: Any, more: Sequence[str]) -> bytes:
-    """The index, the influences in float32, and some further columns."""
-    influences = [name for name in table.columns if str(name).startswith("influence.")]
-    lean = table[["index", *more, *influences]].astype(dict.fromkeys(influences, "float32"))
-    buffer = io.BytesIO()
-    lean.to_parquet(buffer, index=False, compression="zstd")
-    return buffer.getvalue()
-
-
-def _json(document: Any) -> bytes:
-    text: str = document.model_dump_json(indent=1)
-    return f"{text}\n".encode()
-
-
-def _within(path: Path, name: str) -> PurePosixPath:
+def _require_within(path: str, name: str) -> None:
     inside = PurePosixPath(name)
-    if inside.is_absolute() or ".." in inside.parts or "\\" in name:
+    if (
+        inside.is_absolute()
+        or ".." in inside.parts
+        or not inside.parts
+        or inside.as_posix() != name
+        or "\\" in name
+        or not name.isprintable()
+    ):
         raise StoreError(f"{path} names the file {name!r}, which is not within the entry")
-    return inside
-
-
-def _digest(document: EntryDocument) -> str:
-    return digest(document.model_dump(mode="json", exclude={"sha256"}))

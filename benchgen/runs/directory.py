@@ -291,18 +291,30 @@ def read_document(path: Path, model: type[Any]) -> Any:
         StoreError: If it is not JSON, is of a newer schema, or does not fit; names the field.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+    except OSError as error:
+        raise _no_document(path, str(error)) from error
+    return parse_document(content, model, path)
+
+
+def parse_document(content: bytes, model: type[Any], path: str | os.PathLike[str]) -> Any:
+    """Validate one JSON document; ``path`` is where it is from. Raises as ``read_document``."""
+    try:
+        raw = json.loads(content.decode("utf-8"))
         if raw.get("schema_version", 0) > 1:
             raise StoreError(
                 f"{path} has schema_version {raw['schema_version']}; this benchgen reads 1. "
                 "Upgrade benchgen."
             )
         return model.model_validate(raw)
-    except (ValueError, AttributeError, OSError) as error:
-        detail = str(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise StoreError(
-            f"{path} is not a benchgen document: {detail}. Remove it and run again to make it anew."
-        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _no_document(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (ValueError, AttributeError) as error:
+        raise _no_document(path, str(error)) from error
+
+
+def _no_document(path: str | os.PathLike[str], detail: str) -> StoreError:
+    return StoreError(
+        f"{path} is not a benchgen document: {detail}. Remove it and run again to make it anew."
+    )

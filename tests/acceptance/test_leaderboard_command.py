@@ -33,6 +33,13 @@ def test_from_an_empty_board_to_standings(benchgen_command: Command, run: Path) 
     checked = benchgen_command("leaderboard", "check", "board")
     assert checked.code == 0
     assert "doubt: mine: no licence and no training data is stated" in checked.out
+    said = benchgen_command("leaderboard", "copy", "board", "sqlite:///board.sqlite")
+    assert said.out == "sqlite:///board.sqlite: the whole of board\n"
+    assert benchgen_command("leaderboard", "show", "sqlite:///board.sqlite").out == shown
+    said = benchgen_command("leaderboard", "add", "sqlite:///board.sqlite", run)
+    assert "mine: already there, revision 1" in said.out
+    assert benchgen_command("leaderboard", "check", "sqlite:///board.sqlite").code == 0
+    assert benchgen_command("leaderboard", "copy", "sqlite:///board.sqlite", "board").code == 2
     Path("board/models/mine/0001/results/mine.json").write_text("{}")
     checked = benchgen_command("leaderboard", "check", "board")
     assert checked.code == 1
@@ -43,6 +50,10 @@ def test_what_cannot_be_done_is_said(benchgen_command: Command) -> None:
     said = benchgen_command("leaderboard", "add", "nowhere", "run")
     assert said.code == 2
     assert "Begin one: benchgen leaderboard init nowhere" in said.err
+    said = benchgen_command("leaderboard", "show", "mysql://ada:secret@host/board")
+    assert said.code == 2
+    assert "sqlite:///FILE or postgresql://USER@HOST/DATABASE" in said.err
+    assert "secret" not in said.err
     said = benchgen_command("leaderboard", "init", "board", "--weight", "fid")
     assert said.code == 2
     assert not Path("board").exists()

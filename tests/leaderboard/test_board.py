@@ -47,10 +47,10 @@ def test_saying_the_same_again_changes_nothing_and_another_is_a_revision(
     board: Board, scored: MakeRun
 ) -> None:
     board.add(scored({"a": 0.1}), by="Ada")
-    before = {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in Path(board.address).rglob("*") if path.is_file()}
     [again] = board.add(scored({"a": 0.1}, "again"), by="Bob")
     assert again.outcome == "already there"
-    after = {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()}
+    after = {path: path.read_bytes() for path in Path(board.address).rglob("*") if path.is_file()}
     assert after == before
     [other] = board.add(scored({"a": 0.2}, "other"), by="Bob")
     assert (other.outcome, other.revision) == ("replaced", 2)
@@ -73,7 +73,7 @@ def test_what_was_made_otherwise_is_refused_with_the_field(
     board.add(scored({"a": 0.1}), by="Ada")
     with pytest.raises(NotComparableError, match=field):
         board.add(scored({"b": 0.1}, "other", **changes), by="Bob")
-    assert list(Board(board.folder).models) == ["a"]
+    assert list(Board(board.address).models) == ["a"]
 
 
 def test_rows_that_are_not_there_are_named(board: Board, scored: MakeRun) -> None:
@@ -82,9 +82,9 @@ def test_rows_that_are_not_there_are_named(board: Board, scored: MakeRun) -> Non
     with pytest.raises(UsageError, match="no model 'b'"):
         board.history("b")
     with pytest.raises(UsageError, match="is there already"):
-        Board.begin(board.folder, "again")
+        Board.begin(board.address, "again")
     with pytest.raises(UsageError, match="no leaderboard"):
-        Board(board.folder / "models")
+        Board(Path(board.address) / "models")
 
 
 def test_weights_choose_what_ranks(board: Board, scored: MakeRun) -> None:
@@ -106,14 +106,14 @@ def _edited(path: Path) -> None:
 def test_a_changed_entry_is_refused_and_named(board: Board, scored: MakeRun) -> None:
     board.add(scored({"a": 0.1, "b": 0.2}), by="Ada")
     assert [one for one in examine(board) if one.kind == "error"] == []
-    folder = board.folder / "models/a/0001"
+    folder = Path(board.address) / "models/a/0001"
     _edited(folder / "results/a.json")
     with pytest.raises(StoreError, match=r"a\.json was changed after it was added"):
-        _ = Board(board.folder).entries
-    [finding] = examine(Board(board.folder))
+        _ = Board(board.address).entries
+    [finding] = examine(Board(board.address))
     assert (finding.kind, finding.model) == ("error", "a")
     (folder / "results/a.json").unlink()
-    [finding] = examine(Board(board.folder))
+    [finding] = examine(Board(board.address))
     assert "is missing" in finding.text
 
 
@@ -122,22 +122,22 @@ def test_files_outside_an_entry_are_refused(board: Board, scored: MakeRun, name:
     from benchgen.hashing import digest
 
     board.add(scored({"a": 0.1}), by="Ada")
-    path = board.folder / "models/a/0001/entry.json"
+    path = Path(board.address) / "models/a/0001/entry.json"
     document = json.loads(path.read_text())
     document["files"][name] = "0" * 64
     document["sha256"] = digest({k: v for k, v in document.items() if k != "sha256"})
     path.write_text(json.dumps(document))
-    [finding] = examine(Board(board.folder))
+    [finding] = examine(Board(board.address))
     assert "is not within the entry" in finding.text
 
 
 def test_what_does_not_belong_to_an_entry_is_refused(board: Board, scored: MakeRun) -> None:
     board.add(scored({"a": 0.1}), by="Ada")
-    folder = board.folder / "models/a/0001"
+    folder = Path(board.address) / "models/a/0001"
     strange = folder / "images/strange.svg"
 
     def told() -> str:
-        [finding] = examine(Board(board.folder))
+        [finding] = examine(Board(board.address))
         assert (finding.kind, finding.model) == ("error", "a")
         return finding.text
 
@@ -163,7 +163,7 @@ def test_what_does_not_belong_to_an_entry_is_refused(board: Board, scored: MakeR
 
 def test_a_revision_that_is_missing_or_misplaced_is_told(board: Board, scored: MakeRun) -> None:
     board.add(scored({"a": 0.1}), by="Ada")
-    folder = board.folder / "models/a"
+    folder = Path(board.address) / "models/a"
     (folder / "0001").rename(folder / "0002")
     assert "one is missing" in str(board.damaged()["a"])
     (folder / "0002").rename(folder / "0001")
@@ -174,13 +174,13 @@ def test_a_revision_that_is_missing_or_misplaced_is_told(board: Board, scored: M
 def test_doubts_are_told(board: Board, scored: MakeRun) -> None:
     board.add(scored({"a": 0.1}), by="Ada")
     board.add(scored({"b": 0.1}, "other", seed=7), by="Bob")
-    told = {(one.kind, one.model): one.text for one in examine(Board(board.folder))}
+    told = {(one.kind, one.model): one.text for one in examine(Board(board.address))}
     assert "the same generator as b" in told["doubt", "a"]
     assert all(kind == "doubt" for kind, _ in told)
 
 
-def _add(folder: Path, run: Path) -> int:
-    [added] = Board(folder).add(run, by=run.name)
+def _add(address: str, run: Path) -> int:
+    [added] = Board(address).add(run, by=run.name)
     return added.revision
 
 
@@ -189,8 +189,8 @@ def test_processes_that_add_at_once_lose_nothing(
 ) -> None:
     runs = [scored({"a": 0.1 * place}, f"run{place}").directory for place in range(4)]
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as workers:
-        revisions = list(workers.map(_add, [board.folder] * 4, runs))
+        revisions = list(workers.map(_add, [board.address] * 4, runs))
     assert sorted(revisions) == [1, 2, 3, 4]
     assert {entry.document.by for entry in board.history("a")} == {run.name for run in runs}
-    assert [place for place in (board.folder / "models").rglob(".*")] == []
+    assert [place for place in (Path(board.address) / "models").rglob(".*")] == []
     assert board.damaged() == {}
