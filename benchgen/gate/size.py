@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from benchgen.asked import GateChoice
 from benchgen.errors import UsageError
 from benchgen.gate.baseline import named
-from benchgen.gate.snapshot import Key, against_this_reference, influence_of
+from benchgen.gate.snapshot import Key, against_this_reference, gated_difference, influence_of
 from benchgen.gate.verdict import gated, margin_of
 from benchgen.runs.comparison import pairable
 from benchgen.runs.directory import Result, Run
 from benchgen.stats.estimates import Estimate
-from benchgen.stats.paired import difference
 from benchgen.stats.sequential import Looks
 
 
@@ -101,10 +100,10 @@ def _error(result: Result, other: Result | None, key: Key) -> tuple[float | None
     one = _fixed(result, key)
     if other is None:
         one = replace(one, halvings=None)  # those of one run are not two independent runs'
-        return difference(one, one, paired=False, shared_reference=True).stderr, False
+        return gated_difference(one, one, paired=False).stderr, False
     paired = pairable(result, other)
     two = _fixed(other, key)
-    return difference(one, two, paired=paired, shared_reference=True).stderr, paired
+    return gated_difference(one, two, paired=paired).stderr, paired
 
 
 def _fixed(result: Result, key: Key) -> Estimate:

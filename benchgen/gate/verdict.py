@@ -19,7 +19,7 @@ from benchgen.asked import GateChoice
 from benchgen.gate.baseline import named, snapped
 from benchgen.gate.documents import CheckRecord, Word
 from benchgen.gate.question import Question, Test
-from benchgen.gate.snapshot import Classes, Key, Snapshot, pairable
+from benchgen.gate.snapshot import Classes, Key, Snapshot, gated_difference, pairable
 from benchgen.metrics.base import Score
 from benchgen.runs.documents import MetricRecord
 from benchgen.runs.fingerprint import differing_fields
@@ -174,7 +174,7 @@ class Judge:
     ) -> None:
         lower = metric.direction == "lower"
         first, second = (now, before) if lower else (before, now)
-        harm = difference(first, second, paired=paired, shared_reference=True)
+        harm = gated_difference(first, second, paired=paired)
         question.ask("", harm)
         improved = harm.p_at_least(-question.margin)
         question.better = question.better or Test(question.looks)

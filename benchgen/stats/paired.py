@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
 from typing import Any
 
@@ -58,6 +58,20 @@ class Difference:
             return None
         return _tail(margin - self.value, self.errors[1], self.degrees)
 
+    def widened(self, factor: float) -> Difference:
+        """The same difference with an error that many times as large."""
+        if self.value is None or self.errors is None or self.interval is None:
+            return self
+        down, up = (factor * error for error in self.errors)
+        low, high = (self.value + factor * (end - self.value) for end in self.interval)
+        return replace(
+            self,
+            stderr=None if self.stderr is None else factor * self.stderr,
+            interval=(low, high),
+            p=_two_sided(self.value, down, up, self.degrees),
+            errors=(down, up),
+        )
+
 
 def difference(
     a: Estimate, b: Estimate, *, paired: bool, shared_reference: bool, level: float = 0.95
@@ -104,7 +118,7 @@ def difference(
     down, up = left * hypot(a_down, b_up), left * hypot(a_up, b_down)
     quantile = quantile_of(level, degrees)
     interval = value - quantile * down, value + quantile * up
-    p = min(1.0, 2 * _tail(abs(value), down if value > 0 else up, degrees))
+    p = _two_sided(value, down, up, degrees)
     return Difference(value, stderr, interval, p, paired, degrees=degrees, errors=(down, up))
 
 
@@ -187,6 +201,10 @@ def lost_degrees(side: Estimate) -> float:
     """Degrees of freedom of an error over clusters that are no longer known; else infinite."""
     lost = side.method != "influence" and side.clusters is None and side.real_clusters is None
     return math.inf if not lost or side.degrees is None else side.degrees
+
+
+def _two_sided(value: float, down: float, up: float, degrees: float | None) -> float:
+    return min(1.0, 2 * _tail(abs(value), down if value > 0 else up, degrees))
 
 
 def _tail(excess: float, error: float, degrees: float | None) -> float:

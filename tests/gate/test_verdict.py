@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from benchgen.asked import GateChoice
 from benchgen.gate.documents import CheckRecord
-from benchgen.gate.snapshot import Classes, Key, Snapshot
+from benchgen.gate.snapshot import Classes, Key, Snapshot, gated_difference
 from benchgen.gate.verdict import Judge, gated, margin_of
 from benchgen.metrics.base import Score
 from benchgen.runs.documents import MetricRecord, SourceRecord
-from benchgen.stats.estimates import estimate
+from benchgen.stats.estimates import Estimate, estimate
+from benchgen.stats.paired import difference
 
 SIZES = (100, 200, 400)
 KEY: Key = ("error", "net")
@@ -267,3 +269,29 @@ def test_another_fingerprint_is_incomparable(values: np.ndarray) -> None:
         "metric was 'error', is 'other'",
     )
     assert not judge.open("g")
+
+
+def test_errors_of_pairs_measured_by_halving_are_widened() -> None:
+    def one(shift: float, halvings: Tensor | None) -> Estimate:
+        values = torch.linspace(-1, 1, 50, dtype=torch.float64) * (1 + shift)
+        return replace(estimate(Score(shift, values, None), n=50, m=None), halvings=halvings)
+
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 100, dtype=torch.float64, generator=generator)
+    a, b = one(0.5, x), one(0.0, y)
+    bare = difference(a, b, paired=True, shared_reference=True)
+    wider = gated_difference(a, b, paired=True)
+    assert bare.stderr is not None
+    assert bare.interval is not None
+    assert wider.value == bare.value
+    assert wider.stderr == pytest.approx(1.1 * bare.stderr)
+    assert wider.interval == pytest.approx(tuple(0.5 + 1.1 * (end - 0.5) for end in bare.interval))
+    assert wider.p_at_least(1.0) > bare.p_at_least(1.0)  # type: ignore[operator]
+    assert wider.p > bare.p  # type: ignore[operator]
+    assert gated_difference(a, b, paired=False).stderr == pytest.approx(
+        difference(a, b, paired=False, shared_reference=True).stderr
+    )
+    plain = one(0.5, None), one(0.0, None)
+    assert gated_difference(*plain, paired=True).stderr == pytest.approx(
+        difference(*plain, paired=True, shared_reference=True).stderr
+    )
