@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +46,9 @@ def init(
 @app.command()
 def add(
     board: Address,
-    run: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    run: Annotated[
+        list[Path], typer.Argument(help="Run directories, or results: RUN/results/NAME.json.")
+    ],
     generator: Annotated[
         list[str] | None, typer.Option("--generator", "-g", help="Name of one to add; or all.")
     ] = None,
@@ -61,8 +64,9 @@ def add(
 
     opened = Board(board)
     who = by or os.environ.get("GITHUB_ACTOR") or getpass.getuser()
-    for directory in run:
-        for one in opened.add(directory, by=who, names=generator or ()):
+    for path in run:
+        directory, names = _rows(path, generator or ())
+        for one in opened.add(directory, by=who, names=names):
             typer.echo(f"{one.model}: {one.outcome}, revision {one.revision}")
 
 
@@ -169,6 +173,13 @@ def _standings(board: Board) -> Table:
         cells = (open_, one.model, f"{one.mean:.2f} [{one.lowest:.2f}, {one.highest:.2f}]")
         table.add_row(*map(Text, (*cells, revision)))
     return table
+
+
+def _rows(path: Path, names: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """A run and the names of its rows to add: of a result document, that one."""
+    if path.suffix == ".json" and path.parent.name == "results":
+        return path.parent.parent, [path.stem]
+    return path, names
 
 
 def _weight(text: str) -> tuple[str, float]:

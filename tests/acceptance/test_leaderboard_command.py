@@ -24,12 +24,18 @@ def run(benchgen_command: Command, tmp_path: Path) -> Path:
 def test_from_an_empty_board_to_standings(benchgen_command: Command, run: Path) -> None:
     assert benchgen_command("leaderboard", "init", "board", "--title", "Mine").code == 0
     assert "no models yet" in benchgen_command("leaderboard", "show", "board").out
-    said = benchgen_command("leaderboard", "add", "board", run, "--by", "Ada")
+    result = run / "results" / "mine.json"
+    said = benchgen_command("leaderboard", "add", "board", result, "--by", "Ada")
     assert said.code == 0, said.err
-    assert "mine: added, revision 1" in said.out
+    assert said.out == "mine: added, revision 1\n"
+    said = benchgen_command("leaderboard", "add", "board", run)
+    assert said.out == "mine: already there, revision 1\nstatic: added, revision 1\n"
     assert "already there" in benchgen_command("leaderboard", "add", "board", run).out
     shown = benchgen_command("leaderboard", "show", "board").out
     assert shown.index("Mine") < shown.index("mine") < shown.index("static")
+    said = benchgen_command("leaderboard", "render", "board", "--out", "site")
+    assert said.out == "Site: site/index.html\n"
+    assert Path("site/models/mine.html").is_file()
     checked = benchgen_command("leaderboard", "check", "board")
     assert checked.code == 0
     assert "doubt: mine: no licence and no training data is stated" in checked.out
