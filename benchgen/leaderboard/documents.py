@@ -9,6 +9,9 @@ from pydantic import Field
 from benchgen.hashing import digest
 from benchgen.runs.documents import Document, Finite
 
+MODEL_NAME = r"\w[\w.() -]{0,79}"
+"""What a model may be called: names of files and links are made of it."""
+
 
 class BoardDocument(Document):
     """``board.json``: what the board is called, and how models are ranked over several metrics."""
@@ -32,7 +35,7 @@ class EntryDocument(Document):
 
     schema_version: Literal[1] = 1
     benchgen_version: str
-    model: str = Field(pattern=r"^\w[\w.() -]{0,79}$")
+    model: str = Field(pattern=rf"^{MODEL_NAME}$")
     revision: int = Field(ge=1)
     added: str = Field(description="When, in UTC.")
     by: str = Field(description="Who added it.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchgen.audits.documents import AuditDocument
 from benchgen.errors import UsageError
-from benchgen.leaderboard.documents import EntryDocument
+from benchgen.leaderboard.documents import MODEL_NAME, EntryDocument
 from benchgen.leaderboard.entries import AUDIT
 from benchgen.runs.directory import Result, Run, read_document
 from benchgen.runs.documents import Exhibit, Exhibits
@@ -33,8 +34,11 @@ def rows_to_add(run: Run, names: Sequence[str]) -> list[Result]:
     if not chosen:
         raise UsageError(f"{run.directory} has no generator to add")
     for result in chosen:
-        if result.name.startswith("."):
-            raise UsageError(f"{result.name} cannot be on a board: its name begins with a dot")
+        if not re.fullmatch(MODEL_NAME, result.name):
+            raise UsageError(
+                f"{result.name!r} cannot be on a board: a name has 1 to 80 letters, digits, spaces "
+                "and _ . ( ) -, and begins with a letter or digit; call the row so in the suite"
+            )
         if result.document.error is not None:
             raise UsageError(
                 f"{result.name} failed in {run.directory}: {result.document.error}; mend it, and "

@@ -155,6 +155,8 @@ def test_what_does_not_belong_to_an_entry_is_refused(board: Board, scored: MakeR
     whole = entry.read_text()
     entry.write_text(whole.replace('"schema_version": 1', '"schema_version": 2'))
     assert "this benchgen reads 1" in told()
+    entry.write_text(whole.replace('"model": "a"', '"model": "<script>"'))
+    assert "not a benchgen document: model" in told()
     entry.write_text(whole.replace('"revision": 1', '"revision": NaN'))
     assert "not a benchgen document" in told()
     entry.write_text(whole)
