@@ -16,6 +16,7 @@ from benchgen.errors import UsageError
 from benchgen.leaderboard.board import Board
 from benchgen.leaderboard.site import render
 from benchgen.leaderboard.site.agreement import agreements
+from benchgen.leaderboard.site.cost import trades
 from benchgen.leaderboard.site.view import Matrix, View
 from tests.benchmarks_loading import load
 
@@ -181,3 +182,18 @@ def test_revisions_are_the_history(make_board: MakeBoard, tmp_path: Path) -> Non
     history = page[page.index('id="history"') : page.index('id="provenance"')]
     assert re.findall(r'<th scope="row">(\d)</th>', history) == ["2", "1"]
     assert history.index("Bob") < history.index("Ada")
+
+
+def test_nobody_beats_the_front_on_both(make_board: MakeBoard) -> None:
+    view = View(make_board())
+    found = {trade.cost.title: trade for trade in trades(view.competing, view.standings.lead)}
+    assert set(found) == {"Sampling speed"}  # all have the same memory and parameters
+    trade = found["Sampling speed"]
+    placed = {model.name: (-speed, value) for model, speed, value in trade.points}
+    for name, own in placed.items():
+        better = [o for o in placed.values() if o != own and o[0] <= own[0] and o[1] <= own[1]]
+        if name in trade.front:
+            assert not better, name
+        else:
+            assert better or own in [placed[other] for other in trade.front], name
+    assert "beaten on neither" in trade.plot
