@@ -87,14 +87,17 @@ class Peer:
     right: float
 
 
-def _rounded(bits: int) -> Callable[[Tensor], Tensor]:
-    """Whole steps of each row's largest weight."""
+def _rounded(bits: int, together: int | None = None) -> Callable[[Tensor], Tensor]:
+    """Whole steps of the largest of so many weights of a row; None: of the whole row."""
 
     def edit(weights: Tensor) -> Tensor:
         most = 2 ** (bits - 1) - 1
-        step = weights.flatten(1).abs().amax(1).clamp_min(1e-12) / most
-        step = step.view(-1, *[1] * (weights.dim() - 1))
-        return (weights / step).round() * step
+        rows = weights.flatten(1)
+        width = rows.shape[1] if together is None else together
+        groups = F.pad(rows, (0, -rows.shape[1] % width)).unflatten(1, (-1, width))
+        step = groups.abs().amax(2, keepdim=True).clamp_min(1e-12) / most
+        rounded = ((groups / step).round() * step).flatten(1)[:, : rows.shape[1]]
+        return rounded.reshape(weights.shape)
 
     return edit
 
@@ -107,7 +110,8 @@ def _noisy(weights: Tensor) -> Tensor:
 WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "weights in bfloat16": lambda weights: weights.bfloat16().float(),
     "weights in int8": _rounded(8),
-    "weights in int4": _rounded(4),
+    "weights in int4, a scale for 32": _rounded(4, together=32),
+    "weights in int4, a scale a row": _rounded(4),
     "weight noise of 5 %": _noisy,
 }
 OTHERS = (f"class {_SUPPRESSED} suppressed by {_BY:.0%}", "slight blur")
