@@ -115,6 +115,12 @@ def test_what_was_made_otherwise_is_refused(address: str, renamed: Renamed) -> N
     path.write_text(json.dumps(document))
     with pytest.raises(NotComparableError, match="n is None and 99"):
         board.add(other, by="Bob")
+    for fields in document["fingerprints"].values():
+        del fields["n"]
+        fields["metric"]["version"] = "99"
+    path.write_text(json.dumps(document))
+    with pytest.raises(NotComparableError, match=r"metric\.version is '1' and '99'"):
+        board.add(other, by="Bob")
     for name in ("..", "<script>", "a\nb", "a" * 90):
         with pytest.raises(UsageError, match="cannot be on a board: a name has 1 to 80 letters"):
             board.add(renamed({name: 0.1}), by="Bob")
