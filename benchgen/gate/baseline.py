@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,7 +30,7 @@ from benchgen.gate.snapshot import (
     in_steps,
     influence_of,
 )
-from benchgen.hashing import digest
+from benchgen.hashing import digest, seal
 from benchgen.report.numbers import with_error
 from benchgen.runs.directory import estimate_of, read_document
 from benchgen.runs.documents import EstimateRecord, SourceRecord
@@ -157,7 +158,7 @@ def read(path: Path) -> Baseline:
             f"there is no baseline {path}; accept one: benchgen baseline accept RUN --reason …"
         )
     document: BaselineDocument = read_document(path, BaselineDocument)
-    if _digest(document) != document.sha256:
+    if seal(json.loads(path.read_text(encoding="utf-8"))) != document.sha256:
         raise StoreError(
             f"{path} was changed after it was accepted: its sha256 is another. Restore it, or "
             "accept anew: benchgen baseline accept RUN --reason …"
@@ -214,7 +215,7 @@ def write(
         replaced=_replaced(path),
         sha256="",
     )
-    document = unsigned.model_copy(update={"sha256": _digest(unsigned)})
+    document = unsigned.model_copy(update={"sha256": seal(unsigned.model_dump(mode="json"))})
     # The columns first: a document is there only with what it vouches for, or is refused.
     write_atomically(_beside(path), images)
     write_atomically(path, document.model_dump_json(indent=1) + "\n")
@@ -301,10 +302,6 @@ def _replaced(path: Path) -> ReplacedRecord | None:
     return ReplacedRecord(
         accepted=before.accepted, author=before.author, reason=before.reason, values=values
     )
-
-
-def _digest(document: BaselineDocument) -> str:
-    return digest(document.model_dump(mode="json", exclude={"sha256"}))
 
 
 def _column(key: Key, n: int) -> str:

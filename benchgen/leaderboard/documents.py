@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from benchgen.hashing import digest
 from benchgen.runs.documents import Document, Finite
 
 MODEL_NAME = r"\w[\w.() -]{0,79}"
@@ -41,7 +40,3 @@ class EntryDocument(Document):
     by: str = Field(description="Who added it.")
     files: dict[str, str] = Field(description="sha256 of each file, by path within the entry.")
     sha256: str = Field(description="Of all other fields: an edited entry is refused.")
-
-    def signature(self) -> str:
-        """What ``sha256`` has to be."""
-        return digest(self.model_dump(mode="json", exclude={"sha256"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from benchgen.audits.documents import AuditDocument
 from benchgen.errors import StoreError
+from benchgen.hashing import seal
 from benchgen.leaderboard.documents import EntryDocument
 from benchgen.leaderboard.store import Store
 from benchgen.runs.directory import Result, Run, parse_document, read_document
@@ -98,7 +100,7 @@ def read_files(store: Store, model: str, revision: str) -> Files:
     if "entry.json" not in files:
         raise StoreError(f"{path} is missing; without it {place} is no entry")
     document: EntryDocument = parse_document(files["entry.json"], EntryDocument, path)
-    if document.signature() != document.sha256:
+    if seal(json.loads(files["entry.json"])) != document.sha256:
         raise StoreError(f"{path} was changed after it was added: its sha256 is another")
     if (document.model, f"{document.revision:04d}") != (model, revision):
         raise StoreError(

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchgen.audits.documents import AuditDocument
 from benchgen.errors import UsageError
+from benchgen.hashing import seal
 from benchgen.leaderboard.documents import MODEL_NAME, EntryDocument
 from benchgen.leaderboard.entries import AUDIT
 from benchgen.runs.directory import Result, Run, read_document
@@ -100,7 +101,7 @@ def signed(
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         sha256="",
     )
-    document = unsigned.model_copy(update={"sha256": unsigned.signature()})
+    document = unsigned.model_copy(update={"sha256": seal(unsigned.model_dump(mode="json"))})
     return {**files, "entry.json": _json(document)}
 
 

@@ -26,9 +26,9 @@ from sqlalchemy.engine import Engine
 
 from benchgen.errors import NotComparableError, StoreError, UsageError
 from benchgen.files import write_atomically
+from benchgen.hashing import seal
 from benchgen.leaderboard.board import Board
 from benchgen.leaderboard.checks import examine
-from benchgen.leaderboard.documents import EntryDocument
 from benchgen.leaderboard.store.schema import METADATA, VERSION_TABLE, is_current, upgrade
 from benchgen.runs.directory import Run
 from tests.leaderboard.conftest import MakeAddress, Renamed
@@ -213,7 +213,7 @@ def test_hostile_names_in_a_database_are_refused(
         )
     if listed:
         document["files"][name] = hashlib.sha256(b"evil").hexdigest()
-        document["sha256"] = EntryDocument.model_validate(document).signature()
+        document["sha256"] = seal(document)
         _overwrite(where, "entry.json", json.dumps(document).encode())
     _refused(where, tmp_path, told)
 
@@ -233,7 +233,7 @@ def test_a_run_that_leads_outside_its_entry_is_refused(
     content = json.dumps(document).encode()
     files = {**entry.document.files, "results/a.json": hashlib.sha256(content).hexdigest()}
     changed = entry.document.model_copy(update={"files": files})
-    whole = changed.model_copy(update={"sha256": changed.signature()})
+    whole = changed.model_copy(update={"sha256": seal(changed.model_dump(mode="json"))})
     _overwrite(address, "results/a.json", content)
     _overwrite(address, "entry.json", whole.model_dump_json().encode())
     assert "names '../evil', which is not within" in str(Board(address).damaged()["a"])
