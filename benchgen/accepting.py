@@ -16,9 +16,9 @@ from benchgen.metrics.covariances.moments import moments
 from benchgen.rounds import LEAST, generators_of, planned, snapshot, unlogged
 from benchgen.runs.carrier import Carrier
 from benchgen.runs.directory import Run
+from benchgen.runs.documents import now
 from benchgen.runs.passes import Observer, Passed
 from benchgen.runs.plan import Plan, Row
-from benchgen.runs.records import now
 from benchgen.stats.sequential import Looks
 from benchgen.suite import Suite
 from benchgen.version import __version__

@@ -36,7 +36,7 @@ from benchgen.errors import MetricError, StoreError, UsageError
 from benchgen.hashing import digest
 from benchgen.images.table import Table, read_table
 from benchgen.runs.directory import Result, Run
-from benchgen.runs.records import now
+from benchgen.runs.documents import now
 from benchgen.suite import Suite
 from benchgen.version import __version__
 

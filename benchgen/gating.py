@@ -20,11 +20,11 @@ from benchgen.gate.documents import GateDocument, WorstPair
 from benchgen.gate.snapshot import Key
 from benchgen.gate.verdict import Judge, gated
 from benchgen.rounds import Rounds, generators_of, planned
-from benchgen.runs.documents import MetricRecord
+from benchgen.runs.documents import MetricRecord, now
 from benchgen.runs.engine import default_directory, execute
 from benchgen.runs.passes import Observer, Passed
 from benchgen.runs.plan import Plan, Row
-from benchgen.runs.records import metric_record, now
+from benchgen.runs.records import metric_record
 from benchgen.stats.sequential import Looks
 from benchgen.suite import Suite
 from benchgen.version import __version__

@@ -16,8 +16,7 @@ from benchgen.leaderboard.store import Kept, open_store
 from benchgen.runs import fingerprint
 from benchgen.runs.comparison import Comparison
 from benchgen.runs.directory import Result, Run, parse_document
-from benchgen.runs.documents import ResultDocument
-from benchgen.runs.records import now
+from benchgen.runs.documents import ResultDocument, now
 from benchgen.version import __version__
 
 _BOUNDS = ("real", "noise")

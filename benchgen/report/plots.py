@@ -27,6 +27,7 @@ from benchgen.runs.documents import ClassShares
 _INK = "#25303c"
 MOST_CLASSES = 24
 _FAR = 1.5
+_NAMED = 24
 _WIDE, _VERY_WIDE = 5, 50
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -147,7 +148,7 @@ def pareto(
         axes.set_ylabel(up.heading)
         _plain(axes, grid="both")
         first = sorted(scaled_points, key=lambda point: point[0].name not in front)
-        _name_points(figure, axes, first, front)
+        _name_points(figure, axes, first[: max(len(front), _NAMED)], front)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -239,3 +240,8 @@ def json_schema(*more: type[Document]) -> dict[str, Any]:
     references = [{"$ref": f"#/$defs/{model.__name__}"} for model, _ in models]
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, **schema, "anyOf": references}
+
+
+def now() -> str:
+    """The time, as documents and logs state it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -23,6 +23,7 @@ from benchgen.runs.documents import (
     Execution,
     ResultDocument,
     RunDocument,
+    now,
 )
 from benchgen.runs.environment import environment, forget_peaks, peak_rss_bytes
 from benchgen.runs.exhibits import choose_exhibits, first_images, save_images
@@ -33,7 +34,6 @@ from benchgen.runs.records import (
     class_shares,
     decoding_warnings,
     metric_record,
-    now,
     plugin_records,
     score_records,
 )

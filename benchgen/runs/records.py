@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -150,8 +149,3 @@ def plugin_records() -> list[PluginRecord]:
         )
         for p in host().plugins
     ]
-
-
-def now() -> str:
-    """The time, as documents and logs state it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -16,12 +16,17 @@ def holm(p: Sequence[float]) -> list[float]:
     Raises:
         MetricError: If a value is not between 0 and 1.
     """
-    values = _checked(p)
+    adjusted: list[float] = holm_array(_checked(p)).tolist()
+    return adjusted
+
+
+def holm_array(values: np.ndarray) -> np.ndarray:
+    """The same of many p-values, float64 ``[k]``, which lie between 0 and 1."""
     order = np.argsort(values, kind="stable")
     factors = np.arange(len(values), 0, -1)
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * values[order]))
-    return [float(value) for value in adjusted]
+    return adjusted
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from benchgen.stats.estimates import Estimate, variance_of_mean
-from benchgen.stats.multiplicity import holm
+from benchgen.stats.multiplicity import holm_array
 from benchgen.stats.paired import Difference, difference, lost_degrees, reaches, without_noise
 
 _CANCELLED = 1e-9
@@ -46,7 +46,7 @@ class Pairwise:
         rows, columns = np.triu_indices(len(self.p), 1)
         tested = ~np.isnan(self.p[rows, columns])
         rows, columns = rows[tested], columns[tested]
-        found[rows, columns] = found[columns, rows] = holm(self.p[rows, columns].tolist())
+        found[rows, columns] = found[columns, rows] = holm_array(self.p[rows, columns])
         return found
 
 
@@ -129,12 +129,25 @@ def _at_once(
         up = left * np.hypot(ends[:, None, 1], ends[None, :, 0])
         error = np.where(value > 0, down, up)
         ratio = np.abs(value) / error
-        tail = np.where(np.isinf(degrees), stats.norm.sf(ratio), stats.t.sf(ratio, degrees))
+        tail = _tails(ratio, degrees)
         certain = np.where(value == 0, 1.0, 0.0)
         p = np.minimum(1.0, 2 * np.where(error == 0, certain, tail))
     np.fill_diagonal(p, np.nan)
     one_by_one = (variance < _CANCELLED * apart) | fake.unequal | real.unequal
     return value, stderr, p, one_by_one
+
+
+def _tails(ratio: Matrix, degrees: Matrix) -> Matrix:
+    """Probabilities beyond, of Student's t or normal; both matrices are symmetric."""
+    upper = np.triu_indices(len(ratio), 1)
+    beyond, own = ratio[upper], degrees[upper]
+    known = np.isfinite(own)
+    found = np.empty_like(beyond)
+    found[known] = stats.t.sf(beyond[known], own[known])
+    found[~known] = stats.norm.sf(beyond[~known])
+    tail = np.full_like(ratio, 0.5)
+    tail[upper] = tail[upper[::-1]] = found
+    return tail
 
 
 @dataclass(frozen=True)
