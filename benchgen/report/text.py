@@ -124,6 +124,7 @@ def _one_line(text: str) -> str:
 
 
 def harmless(value: Any) -> Any:
+    """A cell of a table, with an apostrophe before a text that would be taken for a formula."""
     if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
     return value
