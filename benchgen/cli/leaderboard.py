@@ -34,12 +34,15 @@ def init(
         list[str] | None,
         typer.Option(help='Of a metric in the combined rank: "fid@inception=2"; or several.'),
     ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="Chance of any false order of models on a metric.")
+    ] = 0.05,
 ) -> None:
     """Begin an empty board. A folder can be committed to version control."""
     from benchgen.leaderboard.board import Board
 
     weights = dict(_weight(text) for text in weight or ())
-    address = Board.begin(board, title, weights).address
+    address = Board.begin(board, title, weights, alpha=alpha).address
     typer.echo(f"{address}: an empty board. Next: benchgen leaderboard add {address} RUN")
 
 

@@ -6,6 +6,7 @@ comparable, or no baseline; 5 inconclusive; 130 interrupted.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -71,6 +72,9 @@ def main() -> None:
     # they wait for each other wait for the scheduler: an eigendecomposition that takes a second
     # takes half a minute. A short spin costs nothing where the machine is idle.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Modules and documents are many small objects that stay: looking through them for garbage
+    # after every 700 new ones, as is the default, takes a tenth of the time of a short command.
+    gc.set_threshold(10_000)
     try:
         app()
     except BenchgenError as error:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from benchgen.errors import NotComparableError, StoreError, UsageError
-from benchgen.leaderboard.documents import BoardDocument
+from benchgen.leaderboard.documents import MOST_ALPHA, BoardDocument
 from benchgen.leaderboard.entries import Entry, Files, read_entry, read_files
 from benchgen.leaderboard.packing import pack, rows_to_add, signed
 from benchgen.leaderboard.store import Kept, open_store
@@ -59,16 +59,33 @@ class Board:
 
     @classmethod
     def begin(
-        cls, address: str | os.PathLike[str], title: str, weights: dict[str, float] | None = None
+        cls,
+        address: str | os.PathLike[str],
+        title: str,
+        weights: dict[str, float] | None = None,
+        *,
+        alpha: float = 0.05,
     ) -> Board:
         """An empty board at an address where there is none.
 
+        Args:
+            address: Of a place where nothing is yet.
+            title: What it is called.
+            weights: Of the rank on each metric@extractor; none: equal ones.
+            alpha: Chance of any false order of models on a metric.
+
         Raises:
-            UsageError: There is one already.
+            UsageError: There is one already, or ``alpha`` is not between 0 and 0.5.
             StoreError: If it cannot be written.
         """
+        if not 0 < alpha < MOST_ALPHA:
+            raise UsageError(f"alpha is {alpha:g}; use a chance such as 0.05, below {MOST_ALPHA}")
         document = BoardDocument(
-            benchgen_version=__version__, title=title, created=now(), weights=weights or {}
+            benchgen_version=__version__,
+            title=title,
+            created=now(),
+            alpha=alpha,
+            weights=weights or {},
         )
         open_store(address).begin(f"{document.model_dump_json(indent=1)}\n".encode())
         return cls(address)
@@ -124,7 +141,8 @@ class Board:
     @cached_property
     def comparison(self) -> Comparison:
         """All of the latest revisions side by side."""
-        return Comparison.of([entry.run for entry in self.entries.values()])
+        runs = [entry.run for entry in self.entries.values()]
+        return Comparison.of(runs, alpha=self.document.alpha)
 
     def add(
         self, run: Run | str | os.PathLike[str], *, by: str, names: Sequence[str] = ()

@@ -11,6 +11,8 @@ from benchgen.runs.documents import Document, Finite
 MODEL_NAME = r"\w[\w.() -]{0,79}"
 """What a model may be called: names of files and links are made of it."""
 
+MOST_ALPHA = 0.5
+
 
 class BoardDocument(Document):
     """``board.json``: what the board is called, and how models are ranked over several metrics."""
@@ -20,7 +22,7 @@ class BoardDocument(Document):
     title: str
     created: str
     alpha: Finite = Field(
-        default=0.05, gt=0, lt=0.5, description="Chance of any false order on a metric."
+        default=0.05, gt=0, lt=MOST_ALPHA, description="Chance of any false order on a metric."
     )
     weights: dict[str, Finite] = Field(
         default_factory=dict,

@@ -86,7 +86,7 @@ def sheets(standings: Standings) -> list[Sheet]:
 
 def single(directory: Path, exhibit: Exhibit) -> Picture | None:
     """One exhibit; None where its file is missing or is no PNG inside the run directory."""
-    image = _load(directory, exhibit)
+    image = _load(directory.resolve(), exhibit)
     if image is None:
         return None
     if max(image.size) > SMALL:
@@ -96,13 +96,14 @@ def single(directory: Path, exhibit: Exhibit) -> Picture | None:
 
 
 def _load_all(directory: Path, exhibits: Sequence[Exhibit]) -> list[Image.Image]:
-    found = (_load(directory, exhibit) for exhibit in exhibits)
+    root = directory.resolve()
+    found = (_load(root, exhibit) for exhibit in exhibits)
     return [image for image in found if image is not None]
 
 
-def _load(directory: Path, exhibit: Exhibit) -> Image.Image | None:
-    path = (directory / exhibit.file).resolve()
-    if not path.is_relative_to(directory.resolve()):
+def _load(root: Path, exhibit: Exhibit) -> Image.Image | None:
+    path = (root / exhibit.file).resolve()
+    if not path.is_relative_to(root):
         return None
     try:
         with Image.open(path, formats=["PNG"]) as image:

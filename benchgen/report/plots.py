@@ -140,9 +140,14 @@ def pareto(
         axes.xaxis.set_major_formatter(lambda cost, _: text(cost))
         best = sorted((cost, value) for row, cost, value in scaled_points if row.name in front)
         axes.plot(*zip(*best, strict=True), color=_INK, alpha=0.35, linewidth=1.2, zorder=1)
+        alike: dict[tuple[bool, str, str], list[tuple[float, float]]] = {}
         for row, cost, value in scaled_points:
-            size, alpha = (7.5, 1.0) if row.name in front else (5.5, 0.6)
-            axes.plot(cost, value, row.marker, color=row.colour, markersize=size, alpha=alpha)
+            look = row.name in front, row.marker, row.colour
+            alike.setdefault(look, []).append((cost, value))
+        for (ahead, marker, colour), places in sorted(alike.items()):
+            size, alpha = (7.5, 1.0) if ahead else (5.5, 0.6)
+            xs, ys = zip(*places, strict=True)
+            axes.plot(xs, ys, marker, color=colour, markersize=size, alpha=alpha)
         axes.margins(0.18)
         axes.set_xlabel(across)
         axes.set_ylabel(up.heading)

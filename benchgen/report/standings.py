@@ -72,11 +72,11 @@ class Cell:
     def record(self) -> EstimateRecord:
         return self.line.record
 
-    @property
+    @cached_property
     def text(self) -> str:
         return numbers.with_error(self.record.value, self.record.stderr, self.metric.scale)
 
-    @property
+    @cached_property
     def interval(self) -> str:
         return numbers.interval(self.record.interval, self.record.stderr, self.metric.scale)
 
@@ -118,11 +118,11 @@ class Column:
     def key(self) -> str:
         return self.metric.id if self.extractor is None else f"{self.metric.id}@{self.extractor}"
 
-    @property
+    @cached_property
     def arrow(self) -> str:
         return {"lower": "↓", "higher": "↑"}.get(self.metric.direction, "")
 
-    @property
+    @cached_property
     def heading(self) -> str:
         """Title, scale and direction: ``"KID ×10³ ↓"``."""
         parts = (self.name, numbers.scale_label(self.metric.scale), self.arrow)

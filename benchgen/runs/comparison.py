@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from benchgen.stats.paired import Difference
     from benchgen.stats.ranking import Contest, Ranked
+
+_THREADS = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,17 @@ class Board:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that a table or report of several results needs. Holds no estimate of its own."""
+    """Everything that a table or report of several results needs. Holds no estimate of its own.
+
+    ``alpha`` is the chance of any false order of rows on a metric.
+    """
 
     runs: tuple[Run, ...]
     results: dict[str, Result] = field(repr=False)
+    alpha: float = 0.05
 
     @classmethod
-    def of(cls, runs: Sequence[Run | str | os.PathLike[str]]) -> Comparison:
+    def of(cls, runs: Sequence[Run | str | os.PathLike[str]], *, alpha: float = 0.05) -> Comparison:
         """Put the results of one or more runs side by side.
 
         Rows that several runs share with the very same scores (``real`` and ``noise``, say)
@@ -79,18 +86,20 @@ class Comparison:
                     continue
                 unique = counts[name] == 1 or name not in results
                 results[name if unique else f"{run.directory.name}/{name}"] = result
-        return cls(opened, results)
+        return cls(opened, results, alpha)
 
     @cached_property
     def boards(self) -> tuple[Board, ...]:
         """One board a metric and extractor, in the order of the suites."""
         metrics = {m.id: m for run in self.runs for m in run.document.metrics}
-        keys = dict.fromkeys(
-            (record.metric, record.extractor)
-            for result in self.results.values()
-            for record in result.document.estimates
-        )
-        return tuple(self._board(metrics[metric], extractor) for metric, extractor in keys)
+        found: dict[tuple[str, str | None], dict[str, EstimateRecord]] = {}
+        for row, result in self.results.items():
+            for record in result.document.estimates:
+                found.setdefault((record.metric, record.extractor), {})[row] = record
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return tuple(
+                pool.map(lambda key: self._board(metrics[key[0]], key[1], found[key]), found)
+            )
 
     def table(self) -> pd.DataFrame:
         """One line per row and metric: value, stderr, low, high, place, rank, n and notes.
@@ -130,14 +139,14 @@ class Comparison:
         whole = ("n", "m", "place", "rank", "rank_low", "rank_high")
         return table.astype({column: "Int64" for column in whole if column in table})
 
-    def _board(self, metric: MetricRecord, extractor: str | None) -> Board:
-        lines: dict[str, Line] = {}
-        prints: dict[str, dict[str, Any]] = {}
-        for row, result in self.results.items():
-            for record in result.document.estimates:
-                if (record.metric, record.extractor) == (metric.id, extractor):
-                    lines[row] = Line(row, record)
-                    prints[row] = result.document.fingerprints[record.fingerprint]
+    def _board(
+        self, metric: MetricRecord, extractor: str | None, records: dict[str, EstimateRecord]
+    ) -> Board:
+        lines = {row: Line(row, record) for row, record in records.items()}
+        prints = {
+            row: self.results[row].document.fingerprints[record.fingerprint]
+            for row, record in records.items()
+        }
         standard = self._standard(prints)
         for row, line in lines.items():
             differing = differing_fields(prints[standard], prints[row])
@@ -178,6 +187,7 @@ class Comparison:
             direction=metric.direction,
             shared_reference=True,
             paired={row: pairing(self.results[row]) for row in ranked},
+            alpha=self.alpha,
         )
 
     def _standard(self, prints: dict[str, dict[str, Any]]) -> str:

@@ -112,11 +112,9 @@ class Result:
 
     def record(self, metric: str, extractor: str | None = None) -> EstimateRecord:
         """The estimate as the document states it (without influence)."""
-        found = [
-            record
-            for record in self.document.estimates
-            if record.metric == metric and extractor in (None, record.extractor)
-        ]
+        found = self._records.get(metric, [])
+        if extractor is not None:
+            found = [record for record in found if record.extractor == extractor]
         if len(found) == 1:
             return found[0]
         have = ", ".join(f"{r.metric}@{r.extractor}" for r in self.document.estimates) or "none"
@@ -124,6 +122,13 @@ class Result:
         raise UsageError(
             f"{self.name} has {len(found)} estimates of {wanted}; expected one (it has: {have})"
         )
+
+    @cached_property
+    def _records(self) -> dict[str, list[EstimateRecord]]:
+        found: dict[str, list[EstimateRecord]] = {}
+        for record in self.document.estimates:
+            found.setdefault(record.metric, []).append(record)
+        return found
 
     @property
     def _reference_file(self) -> str | None:
@@ -145,7 +150,8 @@ class Result:
         if relative is None or not (self.directory / relative).is_file():
             return None
         with parquet.ParquetFile(self.directory / relative) as file:
-            return file.read([name for name in file.schema_arrow.names if wanted(name)])
+            columns = [name for name in file.schema_arrow.names if wanted(name)]
+            return file.read(columns, use_threads=False)
 
     def _parquet(self, relative: str | None) -> pd.DataFrame:
         import pandas as pd

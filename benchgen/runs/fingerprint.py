@@ -22,6 +22,8 @@ def flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def differing_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The fields in which two fingerprints differ, with both values."""
+    if a == b:
+        return {}
     one, two = flatten(a), flatten(b)
     return {
         key: (one.get(key), two.get(key))

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from benchgen.stats.estimates import Estimate, variance_of_mean
+from benchgen.stats.estimates import Estimate
 from benchgen.stats.multiplicity import holm_array
 from benchgen.stats.paired import Difference, difference, lost_degrees, reaches, without_noise
 
@@ -67,14 +67,17 @@ def differences(
     pairs = np.broadcast_to(np.asarray(paired, dtype=bool), (k, k))
     found = Pairwise(*(np.full((k, k), np.nan) for _ in range(3)))
     plain = np.array([_is_plain(one) for one in estimates], dtype=bool)
-    together = np.flatnonzero(plain)
     alone = ~np.logical_and.outer(plain, plain)
+    together = np.flatnonzero(plain)
     if len(together) > 1:
-        some = [estimates[i] for i in together.tolist()]
-        at = np.ix_(together, together)
-        value, stderr, p, one_by_one = _at_once(some, pairs[at], shared_reference)
-        found.value[at], found.stderr[at], found.p[at] = value, stderr, p
-        alone[at] = one_by_one
+        at = _Places.of(len(together))
+        i, j = together[at.row], together[at.column]
+        some = [estimates[place] for place in together.tolist()]
+        value, stderr, p, one_by_one = _at_once(some, at, pairs[i, j], shared_reference)
+        found.value[i, j], found.value[j, i] = value, -value
+        found.stderr[i, j] = found.stderr[j, i] = stderr
+        found.p[i, j] = found.p[j, i] = p
+        alone[i, j] = one_by_one
     for i, j in np.argwhere(np.triu(alone, 1)).tolist():
         one = difference(
             estimates[i],
@@ -98,61 +101,66 @@ def _is_plain(one: Estimate) -> bool:
     return known and one.clusters is None and one.real_clusters is None
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Every two of k estimates once: the places of the first and of the second, ``[pairs]``."""
+
+    row: np.ndarray
+    column: np.ndarray
+
+    @classmethod
+    def of(cls, k: int) -> _Places:
+        return cls(*np.triu_indices(k, 1))
+
+    def both(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each of the two has of its own."""
+        return own[self.row], own[self.column]
+
+
 def _at_once(
-    estimates: Sequence[Estimate], paired: Matrix, shared_reference: bool
-) -> tuple[Matrix, Matrix, Matrix, Matrix]:
+    estimates: Sequence[Estimate], at: _Places, paired: np.ndarray, shared_reference: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Values, standard errors and p-values; and which pairs are to be looked at one by one."""
-    k = len(estimates)
-    values = np.array([one.value for one in estimates], dtype=np.float64)
-    errors = np.array([one.stderr for one in estimates], dtype=np.float64)
-    value = values[:, None] - values
-    shared = np.full((k, k), shared_reference)
-    fake = _Side.of([one.influence.fake for one in estimates], paired)
-    real = _Side.of([one.influence.real for one in estimates], shared)
+    first, second = at.both(np.array([one.value for one in estimates], dtype=np.float64))
+    value = first - second
+    shared = np.full_like(paired, shared_reference)
+    fake = _Side.of([one.influence.fake for one in estimates], at, paired)
+    real = _Side.of([one.influence.real for one in estimates], at, shared)
     variance = fake.variance + real.variance
     wobble = fake.wobble + real.wobble
     apart = fake.apart + real.apart
+    own = np.hypot(*at.both(np.array([one.stderr for one in estimates], dtype=np.float64)))
     with np.errstate(divide="ignore", invalid="ignore"):
         degrees = np.where(wobble > 0, variance**2 / wobble, np.inf)
-        lost = np.array([lost_degrees(one) for one in estimates])
-        degrees = np.minimum(degrees, np.minimum(lost[:, None], lost))
-        own = np.hypot(errors[:, None], errors)
+        lost = at.both(np.array([lost_degrees(one) for one in estimates]))
+        degrees = np.minimum(degrees, np.minimum(*lost))
         left = np.where(apart > 0, np.sqrt(variance / apart), 1.0)
-        halved = _halvings(estimates, paired | shared)
+        halved = _halvings(estimates, at, paired | shared)
         left = np.where(np.isnan(halved), left, halved)
-        lawful, second = _second_orders(estimates, paired, shared)
+        lawful, noise = _second_orders(estimates, at, paired, shared)
         lawful &= own > 0
-        left = np.where(lawful, np.sqrt(without_noise(variance, second)) / own, left)
-        stderr = left * own
+        left = np.where(lawful, np.sqrt(without_noise(variance, noise)) / own, left)
         ends = np.array([reaches(one) for one in estimates])
-        down = left * np.hypot(ends[:, None, 0], ends[None, :, 1])
-        up = left * np.hypot(ends[:, None, 1], ends[None, :, 0])
-        error = np.where(value > 0, down, up)
-        ratio = np.abs(value) / error
-        tail = _tails(ratio, degrees)
+        (down, other_down), (up, other_up) = at.both(ends[:, 0]), at.both(ends[:, 1])
+        error = left * np.where(value > 0, np.hypot(down, other_up), np.hypot(up, other_down))
         certain = np.where(value == 0, 1.0, 0.0)
-        p = np.minimum(1.0, 2 * np.where(error == 0, certain, tail))
-    np.fill_diagonal(p, np.nan)
+        tail = np.where(error == 0, certain, _tails(np.abs(value) / error, degrees))
     one_by_one = (variance < _CANCELLED * apart) | fake.unequal | real.unequal
-    return value, stderr, p, one_by_one
+    return value, left * own, np.minimum(1.0, 2 * tail), one_by_one
 
 
-def _tails(ratio: Matrix, degrees: Matrix) -> Matrix:
-    """Probabilities beyond, of Student's t or normal; both matrices are symmetric."""
-    upper = np.triu_indices(len(ratio), 1)
-    beyond, own = ratio[upper], degrees[upper]
-    known = np.isfinite(own)
-    found = np.empty_like(beyond)
-    found[known] = stats.t.sf(beyond[known], own[known])
-    found[~known] = stats.norm.sf(beyond[~known])
-    tail = np.full_like(ratio, 0.5)
-    tail[upper] = tail[upper[::-1]] = found
-    return tail
+def _tails(ratio: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+    """Probabilities beyond, of Student's t or normal."""
+    known = np.isfinite(degrees)
+    found = np.empty_like(ratio)
+    found[known] = stats.t.sf(ratio[known], degrees[known])
+    found[~known] = stats.norm.sf(ratio[~known])
+    return found
 
 
 @dataclass(frozen=True)
 class _Side:
-    """What one side adds to the variances of all differences.
+    """What one side adds to the variances of all differences, each ``[pairs]``.
 
     Attributes:
         variance: With what is shared taken out.
@@ -161,73 +169,75 @@ class _Side:
         unequal: Pairs that are said to share images, and differ in their number.
     """
 
-    variance: Matrix
-    wobble: Matrix
-    apart: Matrix
-    unequal: Matrix
+    variance: np.ndarray
+    wobble: np.ndarray
+    apart: np.ndarray
+    unequal: np.ndarray
 
     @classmethod
-    def of(cls, influences: Sequence[Tensor | None], shared: Matrix) -> _Side:
-        spreads = [variance_of_mean(one) for one in influences]
-        own = np.array([spread.variance for spread in spreads])
-        degrees = np.array([spread.degrees or np.inf for spread in spreads])
+    def of(cls, influences: Sequence[Tensor | None], at: _Places, shared: np.ndarray) -> _Side:
         counts = np.array([0 if one is None else len(one) for one in influences])
-        both = shared & np.logical_and.outer(counts > 0, counts > 0)
-        equal = counts[:, None] == counts
-        covariance = np.zeros_like(shared, dtype=np.float64)
-        for n in set(counts[counts > 1].tolist()):
-            at = np.flatnonzero(counts == n)
-            rows = torch.stack([_centred(influences[i]) for i in at.tolist()])
-            covariance[np.ix_(at, at)] = (rows @ rows.T).numpy() / (n * (n - 1))
-        apart = own[:, None] + own
-        together = np.maximum(0.0, apart - 2 * covariance)
-        separate = (own**2 / degrees)[:, None] + own**2 / degrees
+        covariance = np.zeros((len(counts), len(counts)))
+        for n in set(counts[counts > 0].tolist()):
+            alike = np.flatnonzero(counts == n)
+            rows = torch.stack([influences[i] for i in alike.tolist()]).double().cpu()  # type: ignore[misc]
+            rows -= rows.mean(dim=1, keepdim=True)
+            covariance[np.ix_(alike, alike)] = (rows @ rows.T).numpy() / (n * max(1, n - 1))
+        own = covariance.diagonal()
+        degrees = np.where(counts > 0, np.maximum(1.0, counts - 1.0), np.inf)
+        apart = np.add(*at.both(own))
+        together = np.maximum(0.0, apart - 2 * covariance[at.row, at.column])
+        one, other = at.both(counts)
+        both = shared & (one > 0) & (other > 0)
+        joint = both & (one == other)
         return cls(
-            variance=np.where(both & equal, together, apart),
-            wobble=np.where(both & equal, together**2 / degrees[:, None], separate),
+            variance=np.where(joint, together, apart),
+            wobble=np.where(
+                joint, together**2 / degrees[at.row], np.add(*at.both(own**2 / degrees))
+            ),
             apart=apart,
-            unequal=both & ~equal,
+            unequal=both & (one != other),
         )
 
 
-def _centred(influence: Tensor | None) -> Tensor:
-    assert influence is not None
-    rows = influence.double().cpu()
-    return rows - rows.mean()
-
-
-def _halvings(estimates: Sequence[Estimate], sharing: Matrix) -> Matrix:
+def _halvings(estimates: Sequence[Estimate], at: _Places, sharing: np.ndarray) -> np.ndarray:
     """What sharing images leaves of the standard error; NaN where halving did not measure it."""
-    found = np.full(sharing.shape, np.nan)
+    k = len(estimates)
+    found = np.full((k, k), np.nan)
     lengths = [0 if one.halvings is None else len(one.halvings) for one in estimates]
     for length in set(lengths) - {0}:
-        at = [i for i, own in enumerate(lengths) if own == length]
-        rows = torch.stack([estimates[i].halvings.double() for i in at]).numpy()  # type: ignore[union-attr]
+        alike = [i for i, own in enumerate(lengths) if own == length]
+        rows = torch.stack([estimates[i].halvings.double() for i in alike]).numpy()  # type: ignore[union-attr]
         squares = (rows**2).sum(axis=1)
         apart = squares[:, None] + squares
         differing = np.maximum(0.0, apart - 2 * rows @ rows.T)
         with np.errstate(divide="ignore", invalid="ignore"):
-            found[np.ix_(at, at)] = np.sqrt(differing / apart)
-    return np.where(sharing, found, np.nan)
+            found[np.ix_(alike, alike)] = np.sqrt(differing / apart)
+    return np.where(sharing, found[at.row, at.column], np.nan)
 
 
 def _second_orders(
-    estimates: Sequence[Estimate], paired: Matrix, shared: Matrix
-) -> tuple[Matrix, Matrix]:
+    estimates: Sequence[Estimate], at: _Places, paired: np.ndarray, shared: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Which pairs are of squared distances, and the second order of each difference."""
+    k = len(estimates)
     laws = [one.law for one in estimates]
-    lawful = np.logical_and.outer([x is not None for x in laws], [x is not None for x in laws])
-    second = np.zeros(paired.shape)
     drawn = [i for i, law in enumerate(laws) if law is not None and law.draws is not None]
-    common = np.stack([paired, paired & shared, shared])
+    found = np.zeros(len(paired))
     shapes = {tuple(laws[i].draws.shape) for i in drawn}  # type: ignore[union-attr]
     for shape in shapes:
-        at = [i for i in drawn if tuple(laws[i].draws.shape) == shape]  # type: ignore[union-attr]
-        draws = torch.stack([laws[i].draws.double() for i in at]).numpy()  # type: ignore[union-attr]
-        squares = (draws**2).mean(axis=2)
-        apart = squares[:, None] + squares
-        products = np.einsum("ipr,jpr->ijp", draws, draws) / draws.shape[2]
-        differing = np.maximum(0.0, apart - 2 * products)
-        mask = common[:, at][:, :, at].transpose(1, 2, 0)
-        second[np.ix_(at, at)] = np.where(mask, differing, apart).sum(axis=2)
-    return lawful, second
+        alike = [i for i in drawn if tuple(laws[i].draws.shape) == shape]  # type: ignore[union-attr]
+        draws = torch.stack([laws[i].draws.double() for i in alike]).numpy()  # type: ignore[union-attr]
+        squares, products = np.zeros((k, shape[0])), np.zeros((shape[0], k, k))
+        squares[alike] = (draws**2).mean(axis=2)
+        parts = draws.transpose(1, 0, 2)
+        products[np.ix_(range(shape[0]), alike, alike)] = (
+            parts @ parts.transpose(0, 2, 1) / shape[1]
+        )
+        inside = np.isin(np.arange(k), alike)
+        some = np.logical_and(*at.both(inside))
+        for part, common in enumerate((paired, paired & shared, shared)):
+            apart = np.add(*at.both(squares[:, part]))
+            differing = np.maximum(0.0, apart - 2 * products[part, at.row, at.column])
+            found += np.where(some, np.where(common, differing, apart), 0.0)
+    return np.logical_and(*at.both(np.array([law is not None for law in laws]))), found

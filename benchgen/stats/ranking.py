@@ -83,10 +83,11 @@ class Contest:
         # Names are in order, so a distinct one before is better, and one after is worse.
         better, worse = np.tril(self.distinct).sum(axis=1), np.triu(self.distinct).sum(axis=1)
         costs = self.values if self.direction == "lower" else -self.values
+        ranks = 1 + np.searchsorted(costs, costs)
         return [
             Ranked(
                 name,
-                rank=1 + int((costs < costs[place]).sum()),
+                rank=int(ranks[place]),
                 lowest=1 + int(better[place]),
                 highest=len(self.names) - int(worse[place]),
                 tied_with_best=not self.distinct[place, 0],

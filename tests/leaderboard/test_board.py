@@ -97,6 +97,27 @@ def test_weights_choose_what_ranks(board: Board, scored: MakeRun) -> None:
         overall(board.comparison, {"fid@digits": 0.0})
 
 
+def test_alpha_of_the_board_says_who_is_told_apart(tmp_path: Path, scored: MakeRun) -> None:
+    run = scored({"a": 0.1, "b": 0.2})
+    board = Board.begin(tmp_path / "usual", "Usual")
+    board.add(run, by="Ada")
+    key, p = next(
+        (place, contest.differences.p[0, 1])
+        for place, one in enumerate(board.comparison.boards)
+        if (contest := one.contest) is not None and contest.differences is not None
+    )
+    assert 0 < p < 0.2
+    tied = {}
+    for alpha in (p / 2, 2 * p):
+        other = Board.begin(tmp_path / f"{alpha}", "Other", alpha=alpha)
+        other.add(run, by="Ada")
+        ranks = [line.rank for line in other.comparison.boards[key].lines if line.rank]
+        tied[alpha] = ranks[0].highest == 2
+    assert tied == {p / 2: True, 2 * p: False}
+    with pytest.raises(UsageError, match="alpha is 0"):
+        Board.begin(tmp_path / "none", "None", alpha=0.0)
+
+
 def _edited(path: Path) -> None:
     document = json.loads(path.read_text())
     document["estimates"][0]["value"] = 0.0

@@ -53,23 +53,13 @@ class FolderStore:
 
     def sizes(self, model: str, revision: str) -> dict[str, int]:
         directory = self._models / model / revision
-        found = {}
         with _told("read", directory):
-            for file in directory.rglob("*"):
-                if file.is_symlink() or not (file.is_file() or file.is_dir()):
-                    kind = "a link" if file.is_symlink() else "a device"
-                    raise StoreError(f"{file} is {kind}; an entry consists of files")
-                if file.is_file():
-                    found[file.relative_to(directory).as_posix()] = file.stat().st_size
-        return found
+            return dict(_sizes(directory, ""))
 
     def files(self, model: str, revision: str) -> dict[str, bytes]:
         directory = self._models / model / revision
         with _told("read", directory):
-            return {
-                name: (directory / name).read_bytes()
-                for name in sorted(self.sizes(model, revision))
-            }
+            return {name: (directory / name).read_bytes() for name, _ in _sizes(directory, "")}
 
     def directory(self, model: str, revision: str, sha256: str, files: dict[str, bytes]) -> Path:
         return self._models / model / revision
@@ -99,6 +89,19 @@ class FolderStore:
                 for place in (folder.iterdir() if folder.is_dir() else ())
                 if place.is_dir() and not place.name.startswith(".")
             ]
+
+
+def _sizes(directory: Path | str, inside: str) -> Iterator[tuple[str, int]]:
+    """Bytes of every file by its path within; many files, so that pathlib would be slow."""
+    with os.scandir(directory) as found:
+        for one in sorted(found, key=lambda one: one.name):
+            if one.is_dir(follow_symlinks=False):
+                yield from _sizes(one.path, f"{inside}{one.name}/")
+            elif one.is_file(follow_symlinks=False):
+                yield f"{inside}{one.name}", one.stat(follow_symlinks=False).st_size
+            else:
+                kind = "a link" if one.is_symlink() else "a device"
+                raise StoreError(f"{one.path} is {kind}; an entry consists of files")
 
 
 @contextmanager
