@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchgen.auditing import audit
@@ -78,15 +78,7 @@ def run_gate(
     read = _read(Path(folder), chosen.name, names)
     found = {name: one for name, one in read.items() if isinstance(one, Baseline)}
     judge = Judge(chosen.gate, gated(chosen.gate, _metrics(plan)), found)
-    for name, one in read.items():
-        if isinstance(one, NotComparableError):
-            judge.say(name, "missing", str(one))
-        elif isinstance(one, BenchgenError):
-            judge.say(name, "incomparable", str(one))
-        elif (reason := _unlike(one, chosen.name, looks)) is not None:
-            judge.say(name, "incomparable", reason)
-        elif name not in [row.name for row in rows]:
-            judge.say(name, "missing", _gone(plan, one))
+    _refuse(judge, read, plan, looks, {row.name for row in rows})
     said = {record.generator for record in judge.records}
     going = Rounds(plan, judge, watching, [row for row in rows if row.name not in said])
     going.carry_out(looks)
@@ -155,6 +147,25 @@ def _read(folder: Path, suite: str, names: Iterable[str]) -> dict[str, Baseline 
         except BenchgenError as error:
             found[name] = error
     return found
+
+
+def _refuse(
+    judge: Judge,
+    read: Mapping[str, Baseline | BenchgenError],
+    plan: Plan,
+    looks: Looks,
+    there: Collection[str],
+) -> None:
+    """Say of which generators nothing can be found out, and why."""
+    for name, one in read.items():
+        if isinstance(one, NotComparableError):
+            judge.say(name, "missing", str(one))
+        elif isinstance(one, BenchgenError):
+            judge.say(name, "incomparable", str(one))
+        elif (reason := _unlike(one, plan.suite.name, looks)) is not None:
+            judge.say(name, "incomparable", reason)
+        elif name not in there:
+            judge.say(name, "missing", _gone(plan, one))
 
 
 def _unlike(one: Baseline, suite: str, looks: Looks) -> str | None:
