@@ -63,7 +63,7 @@ def _beyond_real(comparison: Comparison, board: MetricBoard, names: list[str]) -
         comparison.results[name].estimate(board.metric.id, board.extractor) for name in names
     ]
     found = differences(estimates, paired=False, shared_reference=True)
-    distinct = found.adjusted() < 0.05
+    distinct = found.adjusted() < comparison.alpha
     sign = 1.0 if board.metric.direction == "lower" else -1.0
     real = names.index("real")
     for place, name in enumerate(names):
