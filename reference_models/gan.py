@@ -26,12 +26,17 @@ FAMILY = "gan"
 
 @dataclass(frozen=True)
 class Config:
-    """The architecture. Height and width are multiples of 4."""
+    """The architecture. Height and width are multiples of 4.
+
+    ``hidden`` units lie between noise and the first grid: they can turn and move a whole shape. 0:
+    there are none.
+    """
 
     shape: tuple[int, int, int] = (1, 28, 28)
     classes: int = 10
     latent_dim: int = 64
     label_dim: int = 32
+    hidden: int = 0
     generator_width: int = 40
     discriminator_width: int = 40
 
@@ -53,8 +58,11 @@ class Generator(nn.Module):
         channels, high, wide = config.shape
         grid = (4 * width, high // 4, wide // 4)
         self.label_embedding = nn.Embedding(config.classes + 1, config.label_dim)
+        told, hidden = config.latent_dim + config.label_dim, config.hidden
+        planned = [nn.Linear(told, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
         self.layers = nn.Sequential(
-            nn.Linear(config.latent_dim + config.label_dim, math.prod(grid), bias=False),
+            *(planned if hidden else []),
+            nn.Linear(hidden or told, math.prod(grid), bias=False),
             nn.Unflatten(1, grid),
             nn.BatchNorm2d(4 * width),
             nn.ReLU(),

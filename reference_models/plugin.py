@@ -147,7 +147,12 @@ gan = Family(
     name="gan",
     recipe="GANRecipe",
     description="convolutional GAN: hinge loss, spectral norm, projection (Miyato & Koyama 2018)",
-    architecture={"latent_dim": _COUNT, "generator_width": _COUNT, "discriminator_width": _COUNT},
+    architecture={
+        "latent_dim": _COUNT,
+        "hidden": _COUNT,
+        "generator_width": _COUNT,
+        "discriminator_width": _COUNT,
+    },
     settings={
         "generator_learning_rate": _RATE,
         "discriminator_learning_rate": _RATE,

@@ -54,7 +54,7 @@ def test_the_main_job(benchgen_command: Command, tmp_path: Path) -> None:
     assert all(board["lines"] for board in report["boards"])
 
 
-SHAPES = ("diffusion", "transformer", "ppca")
+SHAPES = ("diffusion", "transformer", "vae", "ppca")
 
 
 def test_the_suite_of_shapes(benchgen_command: Command, tmp_path: Path) -> None:

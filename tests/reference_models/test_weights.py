@@ -33,6 +33,7 @@ SHIPPED = {
     "shapes-diffusion",
     "shapes-ppca",
     "shapes-transformer",
+    "shapes-vae",
 }
 LEAST_RECOGNISED = {
     "diffusion": 0.97,
@@ -42,7 +43,7 @@ LEAST_RECOGNISED = {
     "vae": 0.9,
     "ppca": 0.6,
 }
-OF_SHAPES = {"diffusion": 0.6, "transformer": 0.5}
+OF_SHAPES = {"vae": 0.6, "diffusion": 0.6, "transformer": 0.5}
 
 
 @pytest.fixture(params=MODELS, ids=lambda path: path.stem)
