@@ -21,7 +21,9 @@ BATCH = 64
 """Images that torchmetrics is given at once, which leaves that to its users."""
 
 
-def benchgen_run(rule: str, *metrics: str, noise: bool = False) -> Callable[[Inputs], Work]:
+def benchgen_run(
+    rule: str, *metrics: str, noise: bool = False, device: str = "cpu"
+) -> Callable[[Inputs], Work]:
     """A suite's run with its report, beginning with an empty store.
 
     The row of noise is a third set of images, which no other tool has; it is there if asked for.
@@ -32,7 +34,7 @@ def benchgen_run(rule: str, *metrics: str, noise: bool = False) -> Callable[[Inp
         from benchgen.report import build  # what a run imports late
 
         del build
-        suite = _suite(inputs, rule, metrics, noise)
+        suite = _suite(inputs, rule, metrics, noise, device)
 
         def work() -> Values:
             with _empty_store() as folder:
@@ -44,7 +46,7 @@ def benchgen_run(rule: str, *metrics: str, noise: bool = False) -> Callable[[Inp
     return load
 
 
-def torch_fidelity(inputs: Inputs) -> Work:
+def torch_fidelity(inputs: Inputs, device: str = "cpu") -> Work:
     from torch_fidelity import calculate_metrics
 
     def work() -> Values:
@@ -52,7 +54,7 @@ def torch_fidelity(inputs: Inputs) -> Work:
             input1=str(inputs.fake),
             input2=str(inputs.real),
             fid=True,
-            cuda=False,
+            cuda=device != "cpu",
             feature_extractor_weights_path=str(inputs.weights),
         )
         return {"fid": found["frechet_inception_distance"]}
@@ -60,7 +62,7 @@ def torch_fidelity(inputs: Inputs) -> Work:
     return work
 
 
-def pytorch_fid(inputs: Inputs) -> Work:
+def pytorch_fid(inputs: Inputs, device: str = "cpu") -> Work:
     import torch
     from pytorch_fid import fid_score  # type: ignore[import-untyped]
     from pytorch_fid import inception as module
@@ -77,9 +79,8 @@ def pytorch_fid(inputs: Inputs) -> Work:
             mock.patch.object(fid_score, "linalg", _LINALG),
         ):
             paths = [str(inputs.fake), str(inputs.real)]
-            return {
-                "fid": float(fid_score.calculate_fid_given_paths(paths, 50, "cpu", 2048, workers))
-            }
+            found = fid_score.calculate_fid_given_paths(paths, 50, device, 2048, workers)
+            return {"fid": float(found)}
 
     return work
 
@@ -128,7 +129,7 @@ def torchmetrics(inputs: Inputs) -> Work:
     return work
 
 
-def _suite(inputs: Inputs, rule: str, metrics: Sequence[str], noise: bool) -> Any:
+def _suite(inputs: Inputs, rule: str, metrics: Sequence[str], noise: bool, device: str) -> Any:
     from benchgen.suite import Suite
 
     weights = {"weights": str(inputs.weights), "weights_sha256": inputs.sha256}
@@ -139,7 +140,7 @@ def _suite(inputs: Inputs, rule: str, metrics: Sequence[str], noise: bool) -> An
         "n": inputs.n,
         "extractors": [{"id": "inception", "params": {**weights, "resize": rule}}],
         "metrics": list(metrics),
-        "execution": {"device": "cpu"},
+        "execution": {"device": device},
     }
     return Suite.model_validate(fields)
 

@@ -4,11 +4,12 @@ Papers: Goodfellow et al. 2014 (the game); Radford et al. 2016 (DCGAN); Lim and 
 loss); Miyato et al. 2018 (spectral normalisation); Miyato and Koyama 2018 (the projection
 discriminator); Heusel et al. 2017 (two learning rates); Yazıcı et al. 2019 (the moving average of
 the generator); Salimans et al. 2016 and Karras et al. 2018 (the discriminator is told how images
-differ).
+differ); Odena et al. 2017 (it may name classes, too).
 """
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -26,19 +27,24 @@ FAMILY = "gan"
 
 @dataclass(frozen=True)
 class Config:
-    """The architecture. Height and width are multiples of 4.
-
-    ``hidden`` units lie between noise and the first grid: they can turn and move a whole shape. 0:
-    there are none.
-    """
+    """The architecture. Height and width are multiples of 2 to the power of ``doublings``."""
 
     shape: tuple[int, int, int] = (1, 28, 28)
     classes: int = 10
     latent_dim: int = 64
     label_dim: int = 32
-    hidden: int = 0
+    doublings: int = 2
     generator_width: int = 40
     discriminator_width: int = 40
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the grid that is doubled would not be whole."""
+        step = 1 << self.doublings
+        if self.shape[1] % step or self.shape[2] % step:
+            raise ValueError(
+                f"doublings = {self.doublings} makes sides that are multiples of {step}; the "
+                f"images are {self.shape[1]} × {self.shape[2]}"
+            )
 
 
 def load(path: str | Path) -> "Generator":
@@ -49,32 +55,29 @@ def load(path: str | Path) -> "Generator":
 
 
 class Generator(nn.Module):
-    """Noise and a label to an image, doubled in size twice by transposed convolutions."""
+    """Noise and a label to a small grid, whose size transposed convolutions double."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        width = config.generator_width
         channels, high, wide = config.shape
-        grid = (4 * width, high // 4, wide // 4)
+        widths = [config.generator_width << level for level in range(config.doublings, -1, -1)]
+        grid = (widths[0], high >> config.doublings, wide >> config.doublings)
         self.label_embedding = nn.Embedding(config.classes + 1, config.label_dim)
-        told, hidden = config.latent_dim + config.label_dim, config.hidden
-        planned = [nn.Linear(told, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
         self.layers = nn.Sequential(
-            *(planned if hidden else []),
-            nn.Linear(hidden or told, math.prod(grid), bias=False),
+            nn.Linear(config.latent_dim + config.label_dim, math.prod(grid), bias=False),
             nn.Unflatten(1, grid),
-            nn.BatchNorm2d(4 * width),
+            nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
-            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(2 * width),
-            nn.ReLU(),
-            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, channels, 3, padding=1),
-            nn.Sigmoid(),
         )
+        for width_in, width in pairwise(widths):
+            self.layers.append(
+                nn.ConvTranspose2d(width_in, width, 4, stride=2, padding=1, bias=False)
+            )
+            self.layers.append(nn.BatchNorm2d(width))
+            self.layers.append(nn.ReLU())
+        self.layers.append(nn.Conv2d(widths[-1], channels, 3, padding=1))
+        self.layers.append(nn.Sigmoid())
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Images float32 [B, C, H, W] in [0, 1] from z [B, latent_dim] and labels int64 [B]."""
@@ -105,9 +108,12 @@ class Discriminator(nn.Module):
         config: The architecture.
         spread: Whether images are judged also by how the features of those of one class differ
             within the batch, so that a generator of few images a class is found out.
+        names_classes: Whether it also says which class an image is of.
     """
 
-    def __init__(self, config: Config, *, spread: bool = False) -> None:
+    def __init__(
+        self, config: Config, *, spread: bool = False, names_classes: bool = False
+    ) -> None:
         super().__init__()
         self.spread = spread
         channels, high, wide = config.shape
@@ -124,9 +130,14 @@ class Discriminator(nn.Module):
         features = 6 * width * (high // 8) * (wide // 8)
         self.score = spectral_norm(nn.Linear(features * (2 if spread else 1), 1))
         self.label_directions = spectral_norm(nn.Embedding(config.classes + 1, features))
+        self.class_of = nn.Linear(features, config.classes) if names_classes else None
 
-    def forward(self, images: Tensor, labels: Tensor, parts: int = 1) -> Tensor:
+    def forward(
+        self, images: Tensor, labels: Tensor, parts: int = 1
+    ) -> tuple[Tensor, Tensor | None]:
         """Scores float32 [B], higher for what looks real, of images [B, C, H, W] in [0, 1].
+
+        Beside them the logits [B, classes] of the class, where it names classes.
 
         Args:
             images: of ``parts`` equal parts, each all real or all made.
@@ -134,13 +145,14 @@ class Discriminator(nn.Module):
             parts: as many; how images differ is seen within each.
         """
         features = self.layers(images * 2 - 1)
+        logits = None if self.class_of is None else self.class_of(features).float()
         projection = (features * self.label_directions(labels)).sum(dim=1)
         if self.spread:
             each = zip(features.chunk(parts), labels.chunk(parts), strict=True)
             spread = torch.cat([deviation_in_class(*part) for part in each])
             features = torch.cat([features, spread.to(features.dtype)], dim=1)
         scores: Tensor = self.score(features)[:, 0] + projection
-        return scores.float()
+        return scores.float(), logits
 
 
 def deviation_in_class(features: Tensor, labels: Tensor) -> Tensor:
@@ -165,6 +177,8 @@ class GANRecipe(AveragedRecipe):
         config: The architecture.
         label_dropout: Share of labels replaced by "any class", in the real and the made images.
         spread: Whether the discriminator sees how the images of a class differ.
+        class_weight: Of the cross-entropy of the class, in both losses: the discriminator learns
+            to name the class of real images, the generator to make images that it names rightly.
         average_decay: Of the moving average of the generator.
     """
 
@@ -180,11 +194,15 @@ class GANRecipe(AveragedRecipe):
         discriminator_learning_rate: float = 3e-4,
         label_dropout: float = 0.1,
         spread: bool = False,
+        class_weight: float = 0.0,
         average_decay: float = 0.999,
     ) -> None:
         super().__init__(Generator(config), average_decay)
         self.config = config
-        self.discriminator = Discriminator(config, spread=spread)
+        self.discriminator = Discriminator(
+            config, spread=spread, names_classes=class_weight > 0 and config.classes > 0
+        )
+        self.class_weight = class_weight
         self.label_dropout = label_dropout
         self.learning_rates = (discriminator_learning_rate, generator_learning_rate)
         self.optimizers = [
@@ -208,17 +226,27 @@ class GANRecipe(AveragedRecipe):
             with torch.no_grad():
                 fakes = self.network(self._noise(images), labels)
             both, told = torch.cat([images, fakes]), torch.cat([labels, labels])
-            scores = self.discriminator(both, told, parts=2)
+            scores, logits = self.discriminator(both, told, parts=2)
             real, fake = scores.chunk(2)
             discriminator_loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+            if logits is not None:
+                discriminator_loss += self._misnamed(logits[: len(images)], labels)
         optimize(discriminator, discriminator_loss)
         # The generator's loss leaves gradients in the discriminator too: its next step clears them.
         with self.autocast():
             fakes = self.network(self._noise(images), labels)
-            generator_loss = -self.discriminator(fakes, labels).mean()
+            scores, logits = self.discriminator(fakes, labels)
+            generator_loss = -scores.mean()
+            if logits is not None:
+                generator_loss += self._misnamed(logits, labels)
         optimize(generator, generator_loss)
         self.average.update(self.network)
         return {"discriminator": discriminator_loss, "generator": generator_loss}
+
+    def _misnamed(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of the classes, those of "any class" left out, as it counts in a loss."""
+        nats = F.cross_entropy(logits, labels, ignore_index=self.config.classes, reduction="sum")
+        return self.class_weight * nats / len(labels)
 
     def _noise(self, images: Tensor) -> Tensor:
         return torch.randn(len(images), self.config.latent_dim, device=images.device)

@@ -149,7 +149,7 @@ gan = Family(
     description="convolutional GAN: hinge loss, spectral norm, projection (Miyato & Koyama 2018)",
     architecture={
         "latent_dim": _COUNT,
-        "hidden": _COUNT,
+        "doublings": {**_COUNT, "maximum": 4},
         "generator_width": _COUNT,
         "discriminator_width": _COUNT,
     },
@@ -158,6 +158,7 @@ gan = Family(
         "discriminator_learning_rate": _RATE,
         "label_dropout": _SHARE,
         "spread": {"type": "boolean"},
+        "class_weight": {"type": "number", "minimum": 0},
         "average_decay": _SHARE,
     },
 )

@@ -330,8 +330,8 @@ class Average(nn.Module):
     def update(self, source: nn.Module) -> None:
         """Move towards the weights of ``source``."""
         self.steps += 1
-        step = int(self.steps)
-        weight = 1 - min(self.decay, step / (step + 10))
+        # On the device: a graphics card would stop and wait for a number that the CPU reads.
+        weight = 1 - (self.steps / (self.steps + 10)).clamp(max=self.decay)
         current = source.state_dict()
         for name, tensor in self.module.state_dict().items():
             if tensor.is_floating_point():

@@ -31,7 +31,7 @@ class Tiny:
 TINY = {
     "ppca": Tiny(ppca, ppca.PPCARecipe, {"components": 2}),
     "vae": Tiny(vae, vae.VAERecipe, {"width": 4, "hidden": 16, "latent_dim": 4}),
-    "gan": Tiny(gan, gan.GANRecipe, {"hidden": 16, "generator_width": 4, "discriminator_width": 4}),
+    "gan": Tiny(gan, gan.GANRecipe, {"generator_width": 4, "discriminator_width": 4}),
     "diffusion": Tiny(diffusion, diffusion.DiffusionRecipe, {"widths": (8, 32, 32)}),
     "transformer": Tiny(
         transformer,

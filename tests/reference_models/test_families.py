@@ -242,12 +242,37 @@ def test_a_discriminator_sees_how_the_images_of_a_class_differ() -> None:
     alike, labels = images[:1].expand(8, -1, -1, -1), torch.zeros(8, dtype=torch.int64)
     alone = torch.tensor([3])
     for net, differs in ((plain, False), (told, True)):
-        together = net(alike, labels)[:1]
-        among = net(torch.cat([alike[:1], images[1:]]), labels)[:1]
+        together = net(alike, labels)[0][:1]
+        among = net(torch.cat([alike[:1], images[1:]]), labels)[0][:1]
         assert bool((together - among).abs() > 1e-4) is differs
-        assert net(images[:1], alone).shape == (1,)
-    halves = told(torch.cat([images, alike]), torch.cat([labels, labels]), parts=2)
-    torch.testing.assert_close(halves[8:], told(alike, labels))
+        assert net(images[:1], alone)[0].shape == (1,)
+    halves, _ = told(torch.cat([images, alike]), torch.cat([labels, labels]), parts=2)
+    torch.testing.assert_close(halves[8:], told(alike, labels)[0])
+
+
+def test_a_discriminator_that_names_classes_teaches_the_generator_them() -> None:
+    config = gan.Config(shape=(1, 8, 8), classes=3, generator_width=4, discriminator_width=4)
+    recipe = gan.GANRecipe(config, class_weight=2.0)
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 3])  # the last is of any class
+    chances = logits.softmax(dim=1)
+    expected = -(chances[0, 0] * chances[1, 2] * chances[2, 1]).log() * 2 / 4
+    torch.testing.assert_close(recipe._misnamed(logits, labels), expected)
+    assert recipe.discriminator.class_of is not None
+    before = recipe.discriminator.class_of.weight.clone()
+    images = torch.rand(4, 1, 8, 8)
+    recipe.step(images, labels)
+    assert not torch.equal(before, recipe.discriminator.class_of.weight)
+    assert recipe.discriminator(images, labels)[1].shape == (4, 3)
+    for plain in (gan.GANRecipe(config), gan.GANRecipe(gan.Config(classes=0), class_weight=1.0)):
+        assert plain.discriminator.class_of is None
+
+
+def test_a_generator_doubles_its_grid_as_often_as_asked() -> None:
+    deep = gan.Generator(gan.Config(shape=(3, 32, 32), doublings=3, generator_width=4)).eval()
+    assert deep.layers[1].unflattened_size == (32, 4, 4)
+    assert deep(torch.randn(2, 64), torch.tensor([0, 10])).shape == (2, 3, 32, 32)
+    with pytest.raises(ValueError, match="multiples of 8; the images are 28 × 28"):
+        gan.Config(doublings=3)
 
 
 def test_noise_levels_fall_to_zero() -> None:
