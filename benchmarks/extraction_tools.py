@@ -22,7 +22,11 @@ BATCH = 64
 
 
 def benchgen_run(
-    rule: str, *metrics: str, noise: bool = False, device: str = "cpu"
+    rule: str,
+    *metrics: str,
+    noise: bool = False,
+    device: str = "cpu",
+    arithmetic: str = "float32",
 ) -> Callable[[Inputs], Work]:
     """A suite's run with its report, beginning with an empty store.
 
@@ -34,7 +38,8 @@ def benchgen_run(
         from benchgen.report import build  # what a run imports late
 
         del build
-        suite = _suite(inputs, rule, metrics, noise, device)
+        network = {"resize": rule, "arithmetic": arithmetic}
+        suite = _suite(inputs, network, metrics, noise, device)
 
         def work() -> Values:
             with _empty_store() as folder:
@@ -62,7 +67,7 @@ def torch_fidelity(inputs: Inputs, device: str = "cpu") -> Work:
     return work
 
 
-def pytorch_fid(inputs: Inputs, device: str = "cpu") -> Work:
+def pytorch_fid(inputs: Inputs) -> Work:
     import torch
     from pytorch_fid import fid_score  # type: ignore[import-untyped]
     from pytorch_fid import inception as module
@@ -79,7 +84,7 @@ def pytorch_fid(inputs: Inputs, device: str = "cpu") -> Work:
             mock.patch.object(fid_score, "linalg", _LINALG),
         ):
             paths = [str(inputs.fake), str(inputs.real)]
-            found = fid_score.calculate_fid_given_paths(paths, 50, device, 2048, workers)
+            found = fid_score.calculate_fid_given_paths(paths, 50, "cpu", 2048, workers)
             return {"fid": float(found)}
 
     return work
@@ -129,7 +134,9 @@ def torchmetrics(inputs: Inputs) -> Work:
     return work
 
 
-def _suite(inputs: Inputs, rule: str, metrics: Sequence[str], noise: bool, device: str) -> Any:
+def _suite(
+    inputs: Inputs, network: dict[str, str], metrics: Sequence[str], noise: bool, device: str
+) -> Any:
     from benchgen.suite import Suite
 
     weights = {"weights": str(inputs.weights), "weights_sha256": inputs.sha256}
@@ -138,7 +145,7 @@ def _suite(inputs: Inputs, rule: str, metrics: Sequence[str], noise: bool, devic
         "generators": [{"source": str(inputs.fake), "name": "fake"}],
         "noise": noise,
         "n": inputs.n,
-        "extractors": [{"id": "inception", "params": {**weights, "resize": rule}}],
+        "extractors": [{"id": "inception", "params": {**weights, **network}}],
         "metrics": list(metrics),
         "execution": {"device": device},
     }

@@ -111,6 +111,7 @@ WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "weights in bfloat16": lambda weights: weights.bfloat16().float(),
     "weights in int8": _rounded(8),
     "weights in int4, a scale for 32": _rounded(4, together=32),
+    "weights in int4, a scale for 128": _rounded(4, together=128),
     "weights in int4, a scale a row": _rounded(4),
     "weight noise of 5 %": _noisy,
 }
