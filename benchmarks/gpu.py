@@ -60,7 +60,7 @@ def drawn(model: str, device: str) -> Callable[[Inputs], Work]:
     """Images of a bundled model; on the card, the first ones are held against the CPU's."""
 
     def load(inputs: Inputs) -> Work:
-        expected = _images(model, "cpu", FEW) if device != "cpu" else None
+        expected = _images(model, "cpu", min(FEW, inputs.n)) if device != "cpu" else None
 
         def work() -> Values:
             images = _images(model, device, inputs.n)

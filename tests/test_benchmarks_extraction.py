@@ -18,7 +18,7 @@ from PIL import Image
 from tests.benchmarks_loading import BENCHMARKS, contestants, is_installed, load
 
 claims, extraction, network = load("claims"), load("extraction"), load("extraction_network")
-inputs_ = load("extraction_inputs")
+inputs_, gpu = load("extraction_inputs"), load("gpu")
 N = 4
 # The same tools under another environment are no other test; neither are twice as many images.
 KEYS = ("tf1", "pytorch-fid", "clean", "network", "products")
@@ -68,6 +68,28 @@ def test_resizing_tells_its_time(tmp_path: Path) -> None:
     inputs_.write_images(tmp_path, N, None)
     for rule in ("tf1", "pytorch-fid", "clean"):
         assert 0 < network.resizing(rule)(inputs_.Inputs(tmp_path))()["ms an image"] < 1000
+
+
+def test_without_a_graphics_card_its_benchmark_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    assert gpu.main() == 0
+    assert capsys.readouterr().out == "skipped: no CUDA device\n"
+
+
+def test_images_of_another_device_are_held_against_those_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs_.write_images(tmp_path, N, None)
+    inputs = inputs_.Inputs(tmp_path)
+    assert gpu.drawn("gan", "cpu:0")(inputs)() == {gpu.AS_CPU: 1.0}
+    work = gpu.drawn("gan", "cpu:0")(inputs)
+    drawn = gpu._images("gan", "cpu", N)
+    drawn[0, :, 9:19, 9:19] ^= 8
+    monkeypatch.setattr(gpu, "_images", lambda *_: drawn)
+    assert work() == {gpu.AS_CPU: 1 - 1 / N}
 
 
 def test_network_is_measured_on_as_many_images_as_the_extractor_passes() -> None:

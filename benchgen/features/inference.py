@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from contextlib import suppress
 from copy import deepcopy
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -15,15 +11,13 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.passes.shape_prop import ShapeProp
 
 from benchgen.arithmetic import exact_float32
+from benchgen.features.memory import keep_freed_memory
 
 _ROUNDING = 1e-4
 """A change may move an output by this share of the largest; more means that it went wrong."""
 
 IMAGES_AT_ONCE = 16
 """Inputs of Inception that pass at once on a CPU, for which oneDNN orders its weights."""
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 2**30
 
 
 def for_inference(
@@ -58,23 +52,6 @@ def for_inference(
     if torch.device(device).type == "cuda" and not autocast:
         return ready.to(device)
     return ready.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next batch instead of handing it back.
-
-    Activations are large and short-lived. Each time their memory comes fresh from the system, it
-    has to be cleared page by page, which takes up to a third of the time of a network on a CPU.
-    Does nothing where the C library is not GNU's.
-    """
-    if sys.platform != "linux":
-        return
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.gnu_get_libc_version  # noqa: B018 - absent from other C libraries
-        library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _folded(network: nn.Module, example: Tensor) -> nn.Module:

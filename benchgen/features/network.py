@@ -15,7 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchgen.arithmetic import exact_float32
 from benchgen.errors import UsageError
 from benchgen.features.extractor import Extracted
-from benchgen.features.inference import IMAGES_AT_ONCE, keep_freed_memory
+from benchgen.features.inference import IMAGES_AT_ONCE
+from benchgen.features.memory import keep_freed_memory
 from benchgen.images.resize import Rule, resize
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from benchgen.features.memory import release_freed_memory
 from benchgen.features.store import Store
 from benchgen.images.generated import GeneratedSource
 from benchgen.images.source import Source
@@ -73,6 +74,7 @@ class Carrier:
         scores = self._scorer.score(row, passed, clusters)
         classes = self._scorer.by_class(passed, clusters) if suite.per_class else {}
         seconds = time.perf_counter() - begun
+        release_freed_memory()
         return ScoredRow(row, passed, clusters, scores, classes, seconds)
 
     def _pass(self, source: Source, name: str, n: int | None = None) -> Passed:
@@ -94,7 +96,7 @@ class Carrier:
         measures: Sequence[Reader],
     ) -> Passed:
         suite = self.plan.suite
-        return run_pass(
+        passed = run_pass(
             source,
             n,
             name=name,
@@ -107,3 +109,5 @@ class Carrier:
             observer=self._observer,
             log=self._log,
         )
+        release_freed_memory()  # so that metrics do not come on top of activations
+        return passed

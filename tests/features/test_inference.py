@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from benchgen.features.inference import for_inference, keep_freed_memory
+from benchgen.features.inference import for_inference
 
 PACKED = "_PackedConvolution"
 
@@ -168,30 +165,3 @@ def test_packing_that_moves_the_output_is_not_used(monkeypatch: pytest.MonkeyPat
     )
     network, images = lived_in(plain()), torch.randn(3, 3, 20, 20)
     assert PACKED not in calls(for_inference(network, images[:1], "cpu"))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="settings of the GNU C library")
-def test_freed_memory_is_used_again() -> None:
-    """Large blocks, made and freed over and over, cost page faults once."""
-    code = """
-import resource, sys, torch
-from benchgen.features.inference import keep_freed_memory
-if sys.argv[1] == "keep":
-    keep_freed_memory()
-def touch():
-    torch.ones(64 * 2**20, dtype=torch.uint8)
-for _ in range(20):
-    touch()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    touch()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-    faults = {
-        mode: int(subprocess.check_output([sys.executable, "-c", code, mode], text=True))
-        for mode in ("keep", "default")
-    }
-    keep_freed_memory()  # twice is as good as once
-    if faults["default"] < 10_000:
-        pytest.skip("this C library keeps freed memory of itself")
-    assert faults["keep"] < faults["default"] / 5

@@ -172,6 +172,10 @@ def test_what_does_not_belong_to_an_entry_is_refused(board: Board, scored: MakeR
         file.truncate(100_000_000)
     assert "100,000,000 bytes; 20,000,000 are allowed" in told()
     strange.unlink()
+    deep = folder / "images" / "deep"
+    deep.joinpath(*"a" * 100).mkdir(parents=True)
+    assert "deeper than any file of an entry" in told()
+    shutil.rmtree(deep)
     entry = folder / "entry.json"
     whole = entry.read_text()
     entry.write_text(whole.replace('"schema_version": 1', '"schema_version": 2'))

@@ -91,11 +91,17 @@ class FolderStore:
             ]
 
 
+_DEEPEST = 8
+"""Folders within each other in an entry: more than benchgen writes, fewer than recursion bears."""
+
+
 def _sizes(directory: Path | str, inside: str) -> Iterator[tuple[str, int]]:
     """Bytes of every file by its path within; many files, so that pathlib would be slow."""
     with os.scandir(directory) as found:
         for one in sorted(found, key=lambda one: one.name):
             if one.is_dir(follow_symlinks=False):
+                if inside.count("/") >= _DEEPEST:
+                    raise StoreError(f"{one.path} is deeper than any file of an entry; remove it")
                 yield from _sizes(one.path, f"{inside}{one.name}/")
             elif one.is_file(follow_symlinks=False):
                 yield f"{inside}{one.name}", one.stat(follow_symlinks=False).st_size
