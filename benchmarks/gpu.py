@@ -1,4 +1,4 @@
-"""A graphics card: from two folders to FID against other tools on it, and sampling against the CPU.
+"""A graphics card: from two folders to FID beside torch-fidelity, and sampling beside the CPU.
 
     python benchmarks/gpu.py [--images REAL FAKE] [--n 2000] [--only fid]
 

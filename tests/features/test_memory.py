@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 
@@ -9,8 +10,10 @@ import pytest
 
 from benchgen.features.memory import keep_freed_memory
 
+gnu = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not the GNU C library")
 
-@pytest.mark.skipif(sys.platform != "linux", reason="settings of the GNU C library")
+
+@gnu
 def test_freed_memory_is_used_again() -> None:
     """Large blocks, made and freed over and over, cost page faults once."""
     code = """
@@ -37,14 +40,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     assert faults["keep"] < faults["default"] / 5
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="settings of the GNU C library")
+@gnu
 def test_what_was_kept_can_be_released() -> None:
     code = """
-import torch
+import resource, torch
 from benchgen.features.memory import keep_freed_memory, release_freed_memory
 def resident():
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4 // 1024
+        return int(file.read().split()[1]) * resource.getpagesize() // 2**20
 keep_freed_memory()
 blocks = [torch.ones(2**20, dtype=torch.uint8) for _ in range(256)]
 del blocks

@@ -12,6 +12,9 @@ from pathlib import Path
 from benchgen.errors import StoreError, UsageError
 from benchgen.files import write_atomically
 
+_DEEPEST = 8
+"""Folders within each other in an entry: more than benchgen writes, fewer than recursion bears."""
+
 
 class FolderStore:
     """As ``Store``. A revision is there once its folder has been renamed to its name."""
@@ -89,10 +92,6 @@ class FolderStore:
                 for place in (folder.iterdir() if folder.is_dir() else ())
                 if place.is_dir() and not place.name.startswith(".")
             ]
-
-
-_DEEPEST = 8
-"""Folders within each other in an entry: more than benchgen writes, fewer than recursion bears."""
 
 
 def _sizes(directory: Path | str, inside: str) -> Iterator[tuple[str, int]]:
